@@ -1,0 +1,134 @@
+"""The command line: `mlkit run`, `mlkit notebooks`, `mlkit data`.
+
+Each command ends with what to do next, and with a status other than 0 when
+something failed. Run it in the folder that holds `notebooks/`.
+"""
+
+import shutil
+import textwrap
+from pathlib import Path
+
+import click
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+SHORT_COLUMN = 16      # characters; a wider column of `mlkit data` is wrapped under its row
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main():
+    """Machine learning for trading: a course you can run."""
+
+
+@main.command()
+@click.argument("notebooks", nargs=-1, type=FILE, metavar="[NOTEBOOK ...]")
+@click.option("--out", default="runs/course", show_default=True, type=click.Path(file_okay=False, path_type=Path),
+              help="Folder for the executed notebooks and index.html.")
+@click.option("-p", "--parameter", "given", multiple=True, metavar="NAME=VALUE",
+              help="A value for the notebooks' parameters cell; may be repeated.")
+@click.option("--timeout", default=1800.0, show_default=True, type=click.FloatRange(min=1),
+              help="Seconds one notebook may take.")
+def run(notebooks, out, given, timeout):
+    """Run notebooks (without a name: the whole course) and put them on one page.
+
+    \b
+    Example:
+      mlkit run
+      mlkit run notebooks/00_first_ml_strategy.ipynb -p symbol=IBM --out runs/ibm
+    """
+    from mlkit.batch import ParameterError
+    from mlkit.course import numbered_notebooks, run_course
+
+    notebooks = notebooks or numbered_notebooks("notebooks")
+    _require(notebooks)
+    try:
+        outcomes = run_course(notebooks, out, parameters=_pairs(given), timeout=timeout)
+    except (ParameterError, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    _report_failures(outcomes)
+    click.echo(f"Open {out / 'index.html'} in a browser; `make lab` opens the notebooks to work in.")
+    _exit(outcomes)
+
+
+@main.command()
+@click.argument("notebooks", nargs=-1, type=FILE, metavar="[NOTEBOOK ...]")
+@click.option("--timeout", default=1800.0, show_default=True, type=click.FloatRange(min=1),
+              help="Seconds one notebook may take.")
+def notebooks(notebooks, timeout):
+    """Make the committed outputs anew, in place and byte for byte stable.
+
+    \b
+    Example:
+      mlkit notebooks
+      mlkit notebooks notebooks/00_first_ml_strategy.ipynb
+    """
+    from mlkit.course import committed_notebooks, regenerate
+
+    notebooks = notebooks or committed_notebooks("notebooks")
+    _require(notebooks)
+    outcomes = regenerate(notebooks, timeout=timeout)
+    _report_failures(outcomes)
+    changed = sum(outcome.status == "changed" for outcome in outcomes)
+    click.echo(f"{changed} of {len(outcomes)} notebooks changed. "
+               + ("See what did with `git diff`, then `make test`." if changed else "`make test` checks them."))
+    _exit(outcomes)
+
+
+@main.command()
+def data():
+    """Show the bundled market data: what, from when to when, and what to beware of.
+
+    \b
+    Example:
+      mlkit data
+    """
+    from mlkit.markets import datasets
+
+    click.echo(readable(datasets(), shutil.get_terminal_size().columns))
+    click.echo("\nLoad one with: from mlkit.markets import load_bars; bars = load_bars(\"GE\")")
+
+
+def readable(table, width: int) -> str:
+    """A table as text: narrow columns side by side, wide ones wrapped beneath their row."""
+    texts = table.reset_index(drop=False) if table.index.name else table
+    texts = texts.map(lambda value: str(value.date()) if hasattr(value, "date") else str(value)).astype(str)
+    narrow = [name for name in texts if texts[name].str.len().max() <= SHORT_COLUMN]
+    sizes = {name: max(len(name), texts[name].str.len().max()) for name in narrow}
+    lines = ["  ".join(f"{name:<{size}}" for name, size in sizes.items()).rstrip()]
+    for _, row in texts.iterrows():
+        lines.append("  ".join(f"{row[name]:<{size}}" for name, size in sizes.items()).rstrip())
+        for name in texts.columns.difference(narrow, sort=False):
+            if row[name].strip():
+                lines += textwrap.wrap(f"{name}: {row[name]}", max(40, min(width, 110)), break_on_hyphens=False,
+                                       break_long_words=False, initial_indent="    ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+def _pairs(given) -> dict[str, str]:
+    """('symbol=IBM', ...) -> {'symbol': 'IBM', ...}"""
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (equals and name.strip().isidentifier()):
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="-p")
+        if name.strip() in pairs:
+            raise click.BadParameter(f"{name.strip()} is given twice", param_hint="-p")
+        pairs[name.strip()] = value
+    return pairs
+
+
+def _require(notebooks) -> None:
+    if not notebooks:
+        raise click.ClickException("no notebooks here: run it in the folder that holds notebooks/, or name one")
+
+
+def _report_failures(outcomes) -> None:
+    failed = [outcome for outcome in outcomes if outcome.failed]
+    if failed:
+        click.echo(f"{len(failed)} of {len(outcomes)} notebooks failed:", err=True)
+    for outcome in failed:
+        click.echo(f"  {outcome.describe()}", err=True)
+
+
+def _exit(outcomes) -> None:
+    if any(outcome.failed for outcome in outcomes):
+        raise SystemExit(1)

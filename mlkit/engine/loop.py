@@ -1,0 +1,317 @@
+"""The event loop: the specification of the engine, read from top to bottom.
+
+One bar: pay borrow on what was carried in; fill what was queued before it at its
+open; trigger stops and targets inside it; mark at its close; look at risk; let the
+strategy see it; queue what it decides for the next bar. `Run.run` is that sentence.
+
+The loop is told what to trade by `Book`s, one an instrument, and leaves behind a
+`Record`: plain lists that `BacktestResult` turns into tables when asked.
+"""
+
+from __future__ import annotations
+
+import math
+
+from mlkit.engine.books import Book, Record, WorkingOrder
+from mlkit.engine.events import FillEvent, OrderEvent, OrderReason, OrderState, SignalEvent, VetoEvent, VetoReason
+from mlkit.engine.execution import IMPACT_WINDOW, fill_price, impact_fraction
+from mlkit.engine.portfolio import FLAT_TOLERANCE, Portfolio
+from mlkit.engine.sizing import whole_lots
+
+
+class Run:
+    """One backtest in progress.
+
+    books : dict of Book, in the order in which instruments are served
+    timeline : for each bar of the run's clock, the books that have a bar then
+    """
+
+    def __init__(self, books, timeline, strategy, *, portfolio, execution, risk, sizer, allow_short):
+        self.books, self.timeline, self.strategy = books, timeline, strategy
+        self.portfolio, self.execution, self.costs = portfolio, execution, execution.costs
+        self.risk, self.sizer = risk, sizer
+        self.allow_short, self.lookback = allow_short, strategy.lookback
+        self.vectorised = any(book.decisions is not None for book in books.values())
+        self.record = Record()
+        self.clock = -1
+        self.working = 0  # how many orders are on their way
+
+    def run(self, progress=iter) -> Record:
+        record, portfolio, safe = self.record, self.portfolio, not self.execution.unsafe_same_bar
+        positions, marks, borrows = portfolio.positions, portfolio.marks, self.costs.borrow_bps_per_year > 0
+        hear = self.read_decision if self.vectorised else self.ask_strategy
+        for present in progress(self.timeline):
+            self.clock += 1
+            for book in present:
+                book.at += 1
+                if borrows and positions[book.symbol] < 0.0:
+                    self.accrue_borrow(book)
+            if self.working and safe:
+                self.fill_orders(present, at_open=True)
+            for book in present:
+                if book.levels:
+                    self.check_levels(book)
+                marks[book.symbol] = book.close[book.at]
+            equity = portfolio.value()
+            if equity > 0.0:
+                for book in present:
+                    for signal in hear(book):
+                        self.take(signal, book)
+                if self.working and not safe:
+                    self.fill_orders(present, at_open=False)
+                    equity = portfolio.value()
+            record.equity.append(equity)
+            record.held.append(any(positions.values()))
+            if equity <= 0.0:
+                record.bankrupt = True
+                break
+        self.close_books()
+        return record
+
+    def close_books(self) -> None:
+        """The bars have ended, or the money has: what still works expires."""
+        for book in self.books.values():
+            if book.order:
+                self.retire(book, OrderState.EXPIRED,
+                            OrderReason.BANKRUPT if self.record.bankrupt else OrderReason.END_OF_DATA)
+            position, mark = self.portfolio.position(book.symbol), self.portfolio.price(book.symbol)
+            self.record.positions[book.symbol] = position, mark
+
+    # ---- before the fills
+
+    def accrue_borrow(self, book: Book) -> None:
+        """Rent of the shares owed since the previous bar, by calendar day, on the previous close."""
+        i = book.at
+        days = (book.timestamps[i] - book.timestamps[i - 1]).total_seconds() / 86400.0
+        fee = -self.portfolio.position(book.symbol) * book.close[i - 1] * days * self.costs.borrow_per_day
+        self.portfolio.pay(fee)
+        self.record.borrow.append((self.clock, book.symbol, fee))
+
+    # ---- fills
+
+    def fill_orders(self, present: list[Book], at_open: bool) -> None:
+        """Fill working orders: first whatever reduces a position, then whatever increases one."""
+        due = [book for book in present if book.order and book.at >= book.order.eligible]
+        for increasing in (False, True):
+            for book in due:
+                if book.order:
+                    self.work(book, (book.open if at_open else book.close)[book.at], increasing)
+
+    def capacity(self, book: Book) -> float:
+        """Units that this bar can still give us: none without volume, else the participation cap less our fills."""
+        if not book.has_volume:
+            return math.inf
+        if book.capacity_at != book.at:
+            volume, book.capacity_at = book.volume[book.at], book.at
+            book.capacity = 0.0
+            if volume > 0.0:
+                book.capacity = self.costs.max_participation * volume if self.execution.capped else math.inf
+        return book.capacity
+
+    def work(self, book: Book, reference: float, increasing: bool) -> None:
+        """Fill the reducing or the increasing part of the book's order at this reference price."""
+        order, position = book.order, self.portfolio.position(book.symbol)
+        left = order.remaining
+        against = position * left < 0.0
+        if against and not increasing:
+            self.execute(book, math.copysign(min(abs(left), abs(position)), left), reference, increasing=False)
+        elif increasing and not against:
+            self.execute(book, left, reference, increasing=True)
+
+    def execute(self, book: Book, quantity: float, reference: float, increasing: bool) -> None:
+        """Fill up to `quantity` (signed) of the book's order, and end the order when it is done."""
+        order, lot = book.order, book.order.event.lot_size
+        side = 1.0 if quantity > 0.0 else -1.0
+        units = whole_lots(min(abs(quantity), self.capacity(book)), lot)
+        if units <= 0.0:
+            return  # no volume for us: the order waits
+        if self.costs.impact and book.at <= IMPACT_WINDOW:
+            return self.retire(book, OrderState.REJECTED, OrderReason.NO_HISTORY)
+        impact = self.impact_of(book, units)
+        if math.isnan(impact):
+            return  # nothing has traded for 20 bars: no price for the impact, so the order waits
+        price = fill_price(side, reference, self.costs.half_spread, self.costs.slippage, impact)
+        short_of_cash = False
+        if increasing:
+            affordable = max(self.affordable(price, order.fee_left), 0.0)
+            if affordable < units:
+                short_of_cash, units = True, whole_lots(affordable, lot)
+                impact = self.impact_of(book, units)
+                price = fill_price(side, reference, self.costs.half_spread, self.costs.slippage, impact)
+        if units > 0.0:
+            self.fill(book, side * units, reference, price, impact)
+        if not order.remaining:
+            cause = order.event.cause
+            order.state, order.reason = OrderState.FILLED, OrderReason.FILLED if cause == "signal" else cause
+            self.release(book)
+        elif short_of_cash:
+            self.retire(book, OrderState.REJECTED, OrderReason.CASH)
+
+    def impact_of(self, book: Book, units: float) -> float:
+        if not self.costs.impact:
+            return 0.0
+        return float(impact_fraction(self.costs.impact, units, book.volatility[book.at], book.mean_volume[book.at]))
+
+    def affordable(self, price: float, fee_left: float) -> float:
+        """The most units that cash can pay, commission included."""
+        cash = self.portfolio.cash
+        return min(cash / (price * (1.0 + self.costs.commission_rate)), (cash - fee_left) / price)
+
+    def fill(self, book: Book, quantity: float, reference: float, price: float, impact: float) -> None:
+        order, costs, units = book.order, self.costs, abs(quantity)
+        commission = max(order.fee_left, costs.commission_rate * price * units)
+        order.fee_left = max(0.0, order.fee_left - commission)
+        event, traded = order.event, reference * units
+        before = self.portfolio.position(book.symbol)
+        self.portfolio.trade(book.symbol, quantity, price, commission)
+        after = self.portfolio.position(book.symbol)
+        fill = FillEvent(book.timestamps[book.at], book.symbol, quantity, price, reference, event.decision_price,
+                         (reference - event.decision_price) * quantity, traded * costs.half_spread,
+                         traded * costs.slippage, traded * impact, commission, event.order_id)
+        self.record.fills.append((self.clock, fill, after))
+        book.capacity -= units
+        order.filled += quantity
+        self.portfolio.working[book.symbol] = order.remaining
+        if after == 0.0:
+            book.levels = None
+        elif before * quantity >= 0.0 and event.cause == "signal":
+            book.levels = None if event.stop is event.target is None else (event.stop, event.target)
+
+    # ---- stops and targets
+
+    def check_levels(self, book: Book) -> None:
+        """A gap fills at the open, a move through fills at the level; the stop comes before the target."""
+        position = self.portfolio.position(book.symbol)
+        i, long = book.at, position > 0.0
+        for cause, level in zip(("stop", "target"), book.levels):
+            if level is None:
+                continue
+            below = long == (cause == "stop")  # is the level hit from above, by falling prices?
+            start, extreme = book.open[i], (book.low if below else book.high)[i]
+            gapped = start <= level if below else start >= level
+            if gapped or (extreme <= level if below else extreme >= level):
+                return self.exit(book, cause, level, start if gapped else level)
+
+    def exit(self, book: Book, cause: str, level: float, reference: float) -> None:
+        """A child order that leaves the whole position, within this bar."""
+        book.levels = None
+        self.queue(book, -self.portfolio.position(book.symbol), level, cause=cause)
+        self.work(book, reference, increasing=False)
+
+    # ---- signals
+
+    def ask_strategy(self, book: Book) -> list[SignalEvent]:
+        """What the strategy says to this bar."""
+        if self.strategy.symbol not in (None, book.symbol):
+            return []
+        signals = self.strategy.handle_market(book.event())
+        if isinstance(signals, SignalEvent):
+            raise ValueError("handle_market must return a list of SignalEvent, not a single one")
+        return signals or []
+
+    def read_decision(self, book: Book) -> list[SignalEvent]:
+        """The signal behind this bar's decision, when it would change what is held."""
+        decision = book.decisions[book.at]
+        if not decision:
+            return []
+        held = self.portfolio.held(book.symbol)
+        if decision > 0:
+            wanted, direction = held <= 0.0, "BUY"
+        else:
+            from_flat = held == 0.0 and self.allow_short and self.strategy.shorts_from_flat
+            wanted, direction = held > 0.0 or from_flat, "SELL"
+        if not wanted:
+            return []
+        strength = 1.0 if book.scores is None else book.scores[book.at]
+        return [SignalEvent(book.timestamps[book.at], book.symbol, direction, book.close[book.at], strength,
+                            self.strategy.model_name)]
+
+    def take(self, signal: SignalEvent, book: Book) -> None:
+        """Turn a signal into an order or a veto, and write it down."""
+        self.check_signal(signal, book)
+        outcome = self.follow(signal)
+        self.record.signals.append((self.clock, signal, outcome))
+        if outcome != "order":
+            self.record.vetoes.append(VetoEvent(signal.timestamp, signal.symbol, outcome))
+
+    def check_signal(self, signal: SignalEvent, book: Book) -> None:
+        if not isinstance(signal, SignalEvent):
+            raise ValueError(f"handle_market must return a list of SignalEvent, not {signal!r} in it")
+        if signal.symbol not in self.books:
+            raise ValueError(f"signal for {signal.symbol!r}, which has no bars here; there are {', '.join(self.books)}")
+        if signal.timestamp != book.timestamps[book.at]:
+            raise ValueError(f"signal stamped {signal.timestamp} at the bar of {book.timestamps[book.at]}: "
+                             f"use timestamp=event.timestamp")
+
+    def follow(self, signal: SignalEvent) -> str:
+        """Queue the order this signal asks for; returns "order", or why there is none."""
+        book, symbol = self.books[signal.symbol], signal.symbol
+        if book.at < 0:
+            return VetoReason.NO_PRICE
+        if book.at < self.lookback - 1:
+            return VetoReason.WARM_UP
+        position, held = self.portfolio.position(symbol), self.portfolio.held(symbol)
+        veto = self.stance_veto(signal.direction, held)
+        if veto:
+            return veto
+        target = 0.0
+        if signal.direction == "BUY" or self.allow_short:
+            target = self.target_units(signal)
+            if target == 0.0:
+                return VetoReason.ZERO_SIZE
+            if signal.direction == "SELL":
+                target = -target
+        quantity = target - position
+        if abs(quantity) <= FLAT_TOLERANCE * max(abs(target), abs(position)):
+            self.retire(book, OrderState.CANCELLED, OrderReason.REPLACED)
+            return VetoReason.ORDER_CANCELLED
+        allowed, reason = self.risk.review(symbol, quantity, self.portfolio)
+        if not math.isfinite(allowed) or abs(allowed) > abs(quantity) or allowed * quantity < 0.0:
+            raise ValueError(f"{self.risk!r} answered {allowed} to an order of {quantity} {symbol}: "
+                             f"it may only reduce an order")
+        if allowed == 0.0:
+            return reason
+        self.queue(book, allowed, self.portfolio.price(symbol), signal=signal)
+        return "order"
+
+    def stance_veto(self, direction: str, held: float) -> str:
+        """Why this direction asks for nothing new, given what is held; "" if it does."""
+        if direction == "HOLD":
+            return VetoReason.HOLD
+        if direction == "BUY":
+            return VetoReason.ALREADY_LONG if held > 0.0 else ""
+        if held < 0.0:
+            return VetoReason.ALREADY_SHORT
+        return VetoReason.NOTHING_TO_SELL if held == 0.0 and not self.allow_short else ""
+
+    def target_units(self, signal: SignalEvent) -> float:
+        units = self.sizer.size(signal, self.portfolio)
+        if not (math.isfinite(units) and units >= 0.0):
+            raise ValueError(f"{self.sizer!r} gave {units} units for {signal.symbol} on {signal.timestamp}: "
+                             f"a size is a finite number of at least 0")
+        return whole_lots(units, getattr(self.sizer, "lot_size", None))
+
+    # ---- the life of an order
+
+    def queue(self, book: Book, quantity: float, decision_price: float, signal: SignalEvent | None = None,
+              cause: str = "signal") -> None:
+        """A new working order for the book; the one it had, if any, is replaced."""
+        if book.order:
+            self.retire(book, OrderState.CANCELLED, OrderReason.REPLACED)
+        wait = 0 if signal is None or self.execution.unsafe_same_bar else 1 + self.execution.latency_bars
+        event = OrderEvent(len(self.record.orders) + 1, signal.timestamp if signal else book.timestamps[book.at], book.symbol, quantity, decision_price,
+                           cause, signal.stop if signal else None, signal.target if signal else None,
+                           getattr(self.sizer, "lot_size", None) if signal else None)
+        book.order = WorkingOrder(event, self.clock, book.at + wait, self.costs.commission_min)
+        self.record.orders.append(book.order)
+        self.portfolio.working[book.symbol] = quantity
+        self.working += 1
+
+    def retire(self, book: Book, state: str, reason: str) -> None:
+        book.order.end(state, reason)
+        self.release(book)
+
+    def release(self, book: Book) -> None:
+        book.order = None
+        self.portfolio.working[book.symbol] = 0.0
+        self.working -= 1

@@ -1,0 +1,195 @@
+"""What a backtest gives back: equity, tables, figures, and where the money went.
+
+Everything is worked out from the `Record` of the run when it is first asked for;
+asking costs nothing until then. A table handed out is yours: change it freely.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from mlkit import metrics
+from mlkit.engine.trades import round_trips
+
+COSTS = ("delay", "spread", "slippage", "impact", "commission", "borrow")
+FILL_COLUMNS = ["timestamp", "symbol", "quantity", "price", "reference", "decision_price", *COSTS[:5], "order_id"]
+ORDER_COLUMNS = ["order_id", "timestamp", "symbol", "quantity", "state", "reason", "filled"]
+SIGNAL_COLUMNS = ["timestamp", "symbol", "direction", "price", "strength", "model", "outcome"]
+TRADE_COLUMNS = ["symbol", "entry_time", "exit_time", "quantity", "entry_price", "exit_price", "net_profit",
+                 "bars_held", "open"]
+ORDER_BYTES = np.dtype([("timestamp", "<i8"), ("symbol", "S32"), ("quantity", "<f8"), ("filled", "<f8"),
+                        ("state", "S16"), ("reason", "S16")])
+
+
+class BacktestResult:
+    """One backtest.
+
+    equity : Series, one value a bar from bar 0, account currency, at the closes
+    returns : Series, simple, from the first bar that could trade; the first is
+        measured from the initial cash
+    orders, fills, trades, signals, exits : DataFrames (see mlkit.engine)
+    metrics : Series; waterfall : Series, gross profit at decision prices, what each
+        cost took from it (signed effect on profit), and net = their sum
+    order_hash : sha256 of the order list: the same input gives the same hash
+    counts : signals, exits, orders, vetoes; signals + exits = orders + vetoes
+    engine : "events" or "replay"; unsafe_same_bar and bankrupt : True when it was so
+    """
+
+    def __init__(self, index, record, bars, *, name, cash, start, execution, engine):
+        self._index, self._record, self.bars = index, record, bars
+        self.name, self.cash, self.execution, self.engine = name, cash, execution, engine
+        self._start = min(start, len(index))
+        self.unsafe_same_bar = execution.unsafe_same_bar
+        self.bankrupt = record.bankrupt
+
+    # ---- series and tables
+
+    @cached_property
+    def equity(self) -> pd.Series:
+        values = np.asarray(self._record.equity, dtype=float)
+        return pd.Series(values, index=self._index[: len(values)], name="equity")
+
+    @cached_property
+    def returns(self) -> pd.Series:
+        return pd.Series(self._returns, index=self.equity.index[self._start :], name="return")
+
+    @property
+    def orders(self) -> pd.DataFrame:
+        return self._table(self._orders, ORDER_COLUMNS)
+
+    @property
+    def exits(self) -> pd.DataFrame:
+        """Orders that a stop or a target made: order_id, timestamp, symbol, cause, level."""
+        columns = {name: values[self._orders["cause"] != "signal"] for name, values in self._orders.items()}
+        return self._table(columns, ["order_id", "timestamp", "symbol", "cause", "level"])
+
+    @property
+    def fills(self) -> pd.DataFrame:
+        return self._table(self._fills, FILL_COLUMNS)
+
+    @property
+    def signals(self) -> pd.DataFrame:
+        return self._table(self._record.signal_columns(), SIGNAL_COLUMNS)
+
+    @property
+    def trades(self) -> pd.DataFrame:
+        trips = self._trades
+        columns = dict(trips, entry_time=self._index.take(trips["entry"]),
+                       exit_time=self._index.take(trips["exit"]).where(~trips["open"]))
+        columns["bars_held"] = self._bars_held()
+        return pd.DataFrame({name: columns[name] for name in TRADE_COLUMNS})
+
+    # ---- figures
+
+    @cached_property
+    def waterfall(self) -> pd.Series:
+        parts = self._waterfall
+        return pd.Series({**parts, "net": sum(parts.values())}, name=self.name)
+
+    @cached_property
+    def metrics(self) -> pd.Series:
+        start = self._start
+        fills, trades = self._fills, self._trades
+        figures = metrics.summary(
+            self._returns, np.asarray(self._record.equity)[start:], trades["net_profit"][~trades["open"]],
+            self._record.held[start:], float(np.abs(fills["quantity"] * fills["price"]).sum()), self._waterfall,
+            metrics.periods_per_year(self._index), int(trades["open"].sum()))
+        return pd.Series(figures, name=self.name)
+
+    @cached_property
+    def order_hash(self) -> str:
+        orders = self._orders
+        rows = np.zeros(len(orders["order_id"]), dtype=ORDER_BYTES)
+        rows["timestamp"] = self._index.as_unit("ns").asi8[orders["clock"]]
+        for name in ("symbol", "state", "reason"):
+            rows[name] = np.char.encode(orders[name].astype(str), "utf-8")
+        rows["quantity"], rows["filled"] = orders["quantity"], orders["filled"]
+        return hashlib.sha256(rows.tobytes()).hexdigest()
+
+    @cached_property
+    def counts(self) -> pd.Series:
+        signals, orders = len(self._record.signals), len(self._record.orders)
+        return pd.Series({"signals": signals, "exits": int((self._orders["cause"] != "signal").sum()),
+                          "orders": orders, "vetoes": len(self._record.vetoes)}, name=self.name)
+
+    # ---- to look at
+
+    def plot(self, benchmark: BacktestResult | None = None):
+        """Equity with its drawdown, and trades on price; a matplotlib Figure."""
+        from mlkit.plots import plot_result
+
+        return plot_result(self, benchmark)
+
+    def notes(self) -> list[str]:
+        """What a reader must know before believing the figures."""
+        notes = []
+        if self.bankrupt:
+            notes.append(f"Bankrupt on {self.equity.index[-1]}: equity fell to {self.equity.iloc[-1]:,.2f} "
+                         f"and the run stopped there.")
+        if self.unsafe_same_bar:
+            notes.append("Unsafe: orders were filled at the close they were decided on. No one can trade there.")
+        for symbol, (units, _) in self._record.positions.items():
+            last = self.bars[symbol].index[-1]
+            if units and last < self.equity.index[-1]:
+                notes.append(f"{symbol} has no bar after {last}: {units:,.6g} units are still held, "
+                             f"marked at its last close.")
+        return notes
+
+    def __repr__(self) -> str:
+        figures = self.metrics
+        return (f"<BacktestResult {self.name}: {figures['total_return']:+.1%} in {len(self._returns)} bars, "
+                f"Sharpe {figures['sharpe']:.2f}, max drawdown {figures['max_drawdown']:.1%}, "
+                f"{figures['n_trades']:.0f} trades, {self.engine}>")
+
+    def _repr_html_(self) -> str:
+        from mlkit.plots import result_html
+
+        return result_html(self)
+
+    # ---- underneath
+
+    @cached_property
+    def _returns(self) -> np.ndarray:
+        equity, start = np.asarray(self._record.equity, dtype=float), self._start
+        return equity[start:] / np.concatenate([[self.cash], equity[start:-1]])[: len(equity) - start] - 1.0
+
+    @cached_property
+    def _orders(self) -> dict:
+        return self._record.order_columns()
+
+    @cached_property
+    def _fills(self) -> dict:
+        return self._record.fill_columns()
+
+    @cached_property
+    def _trades(self) -> dict:
+        return round_trips(self._fills, self._record.borrow_columns(), self._record.positions)
+
+    @cached_property
+    def _waterfall(self) -> dict[str, float]:
+        fills = self._fills
+        gross = float(-(fills["quantity"] * fills["decision_price"]).sum())
+        gross += sum(units * mark for units, mark in self._record.positions.values())
+        paid = {name: float(fills[name].sum()) for name in COSTS[:5]}
+        paid["borrow"] = float(self._record.borrow_columns()["amount"].sum())
+        return {"gross": gross, **{name: 0.0 - amount for name, amount in paid.items()}}
+
+    def _table(self, columns: dict, names: list[str]) -> pd.DataFrame:
+        columns = dict(columns, timestamp=self._index.take(columns["clock"]))
+        return pd.DataFrame({name: columns[name] for name in names})
+
+    def _bars_held(self) -> np.ndarray:
+        """Bars of its own instrument between entry and exit (the last bar for an open trade)."""
+        trips, held = self._trades, np.zeros(len(self._trades["entry"]), dtype=np.int64)
+        final = len(self._record.equity) - 1
+        leave = np.where(trips["open"], final, trips["exit"])
+        for symbol in self._record.positions:
+            rows = trips["symbol"] == symbol
+            own = self.bars[symbol].index
+            held[rows] = (own.searchsorted(self._index.take(leave[rows]), side="right")
+                          - own.searchsorted(self._index.take(trips["entry"][rows]), side="right"))
+        return held

@@ -1,0 +1,178 @@
+"""`backtest`: from bars and a strategy to a result."""
+
+from __future__ import annotations
+
+import copy
+import math
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from mlkit.engine.books import Book
+from mlkit.engine.execution import RealisticExecutionHandler
+from mlkit.engine.loop import Run
+from mlkit.engine.portfolio import Portfolio
+from mlkit.engine.result import BacktestResult
+from mlkit.engine.risk import RiskManager
+from mlkit.engine.sizing import FixedFraction
+from mlkit.engine.strategies import Strategy, uses_decide
+from mlkit.markets import BarsError, check_bars
+
+ENGINES = ("auto", "events")
+
+
+def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None, cash: float = 100_000.0,
+             allow_short: bool = False, engine: str = "auto", progress: bool = False) -> BacktestResult:
+    """Trade a strategy over past bars, bar by bar, with real costs.
+
+    bars : a bars table, or a dict of them by symbol
+    strategy : a Strategy
+    execution : default RealisticExecutionHandler(), 1 bp each of half spread,
+        slippage and commission; IdealExecutionHandler() for none
+    risk : default RiskManager(), no limits
+    sizer : default FixedFraction(1.0), all of the equity
+    cash : initial capital, account currency
+    allow_short : whether a SELL may open a short position
+    engine : "events", the loop; "auto", the quickest that gives the same result
+    progress : show a progress bar
+
+    The arguments are left as they were: the run works on copies. Raises BarsError
+    for bars that cannot be traded (missing, unsorted, not positive, ...), ValueError
+    for a strategy whose symbol is not there, options out of range, or impact and
+    participation limits on an instrument that has no volume.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+    if not (isinstance(cash, (int, float, np.number)) and math.isfinite(cash) and cash > 0):
+        raise ValueError(f"cash must be a positive number, not {cash!r}")
+    _check_strategy(strategy)
+    tables = _tables(bars, strategy)
+    strategy, execution, risk, sizer = (copy.deepcopy(part) for part in (
+        strategy, execution or RealisticExecutionHandler(), risk or RiskManager(), sizer or FixedFraction(1.0)))
+    _check_volume(tables, execution.costs)
+    portfolio = Portfolio(float(cash), tables)
+    strategy.attach(portfolio)
+    books = _books(tables, strategy, execution.costs)
+    index, timeline = _timeline(tables, books)
+    wrap = partial(tqdm, desc="backtest", unit=" bars", unit_scale=True) if progress else iter
+    record = Run(books, timeline, strategy, portfolio=portfolio, execution=execution, risk=risk, sizer=sizer,
+                 allow_short=allow_short).run(wrap)
+    return BacktestResult(index, record, tables, name=strategy_name(strategy), cash=float(cash),
+                          start=_first_tradable(index, tables, strategy, execution), execution=execution,
+                          engine="events")
+
+
+def compare(bars, strategies: dict[str, Strategy], **options) -> dict[str, BacktestResult]:
+    """Backtest several strategies over the same span: each waits for the longest warm-up among them.
+
+    strategies : name -> Strategy; options : as for `backtest`, the same for all
+    returns : name -> BacktestResult
+    """
+    lookback = max(strategy.lookback for strategy in strategies.values())
+    results = {}
+    for name, strategy in strategies.items():
+        strategy = copy.deepcopy(strategy)
+        strategy.lookback = lookback
+        results[name] = backtest(bars, strategy, **options)
+        results[name].name = name
+    return results
+
+
+def strategy_name(strategy: Strategy) -> str:
+    return strategy.model_name or type(strategy).__name__
+
+
+def _check_strategy(strategy) -> None:
+    if not isinstance(strategy, Strategy):
+        raise ValueError(f"strategy must be an instance of a Strategy subclass, not {strategy!r}")
+    if not uses_decide(strategy) and type(strategy).handle_market is Strategy.handle_market:
+        raise ValueError(f"{type(strategy).__name__} says nothing: write handle_market(event) or decide(bars)")
+    if not isinstance(strategy.lookback, (int, np.integer)) or strategy.lookback < 1:
+        raise ValueError(f"{type(strategy).__name__}.lookback must be a whole number of at least 1, "
+                         f"not {strategy.lookback!r}")
+
+
+def _tables(bars, strategy: Strategy) -> dict[str, pd.DataFrame]:
+    """Checked bars by symbol."""
+    if isinstance(bars, pd.DataFrame):
+        bars = {strategy.symbol or bars.attrs.get("symbol") or "ASSET": bars}
+    if not isinstance(bars, dict) or not bars:
+        raise ValueError(f"bars must be a bars table or a dict of them by symbol, not {type(bars).__name__}")
+    if strategy.symbol is not None and strategy.symbol not in bars:
+        raise ValueError(f"the strategy trades {strategy.symbol!r}, but there are bars only for {', '.join(bars)}")
+    for table in bars.values():
+        check_bars(table, positive=True)
+    if len({str(table.index.tz) for table in bars.values()}) > 1:
+        zones = ", ".join(f"{symbol}: {table.index.tz or 'none'}" for symbol, table in bars.items())
+        raise BarsError(f"instruments with mixed time zones cannot be put on one clock ({zones}): "
+                        f"give all of them UTC, or none")
+    return dict(bars)
+
+
+def _check_volume(tables: dict, costs) -> None:
+    for symbol, table in tables.items():
+        if "volume" not in table and (costs.impact or costs.max_participation < 1):
+            raise ValueError(f"{symbol} has no volume: impact and max_participation cannot be worked out there; "
+                             f"set impact=0 and max_participation=1.0")
+
+
+def _books(tables: dict, strategy: Strategy, costs) -> dict[str, Book]:
+    vectorised, books = uses_decide(strategy), {}
+    for symbol, table in tables.items():
+        decisions = scores = None
+        if vectorised:
+            decisions = np.zeros(len(table), dtype=np.int8)
+            if strategy.symbol in (None, symbol):
+                decisions = checked_decisions(strategy, table)
+                scores = strategy.scores(table) if strategy.scores is not None else None
+        books[symbol] = Book(symbol, table, costs, decisions, scores)
+    return books
+
+
+def checked_decisions(strategy: Strategy, bars: pd.DataFrame) -> np.ndarray:
+    """The strategy's decisions (n,), int8; what comes before its lookback is 0.
+
+    Raises ValueError for a wrong length, or for anything but 1, -1 and 0 where a decision is due.
+    """
+    decisions = np.asarray(strategy.decide(bars))
+    name, first = type(strategy).__name__, strategy.lookback - 1
+    if decisions.shape != (len(bars),):
+        raise ValueError(f"{name}.decide gave an array of shape {decisions.shape} for {len(bars)} bars: "
+                         f"one decision a bar is due, shape ({len(bars)},)")
+    if decisions.dtype == np.int8:
+        bad = (decisions > 1) | (decisions < -1)
+    else:
+        bad = ~np.isin(decisions, (-1, 0, 1))
+    bad[:first] = False
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise ValueError(f"{name}.decide gave {decisions[at]} on {bars.index[at]}: a decision is 1 (buy), "
+                         f"-1 (sell) or 0 (nothing)")
+    checked = np.zeros(len(bars), dtype=np.int8)
+    checked[first:] = decisions[first:]
+    return checked
+
+
+def _timeline(tables: dict, books: dict) -> tuple[pd.DatetimeIndex, list]:
+    """The union of all timestamps, and which books have a bar at each."""
+    if len(tables) == 1:
+        (symbol, table), = tables.items()
+        return table.index, [[books[symbol]]] * len(table)
+    index = None
+    for table in tables.values():
+        index = table.index if index is None else index.union(table.index)
+    timeline = [[] for _ in index]
+    for symbol, table in tables.items():
+        for at in index.get_indexer(table.index):
+            timeline[at].append(books[symbol])
+    return index.rename("timestamp"), timeline
+
+
+def _first_tradable(index: pd.DatetimeIndex, tables: dict, strategy: Strategy, execution) -> int:
+    """Position on the clock of the first bar on which an order could fill."""
+    wait = strategy.lookback - 1 + (0 if execution.unsafe_same_bar else 1 + execution.latency_bars)
+    firsts = [index.get_loc(table.index[wait]) for symbol, table in tables.items()
+              if strategy.symbol in (None, symbol) and len(table) > wait]
+    return min(firsts, default=len(index))

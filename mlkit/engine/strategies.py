@@ -1,0 +1,250 @@
+"""Strategies: from bars to signals.
+
+A strategy is any class with `handle_market(event) -> list of SignalEvent`. It may
+also say all its decisions at once in `decide(bars)`: one number a bar, 1 = buy
+unless long, -1 = sell if long, 0 = nothing. Both say the same; the second is quick.
+
+>>> import pandas as pd
+>>> closes = pd.DataFrame({"close": [10.0, 10.1, 10.0, 9.0, 10.5]})
+>>> MeanReversion(window=3).decide(closes)
+array([ 0,  0, -1,  1, -1], dtype=int8)
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+
+from mlkit.engine.events import MarketEvent, SignalEvent
+from mlkit.features import FeatureSet
+from mlkit.rolling import rolling_mean, rolling_moments
+
+FLAT = 1e-12  # of the price: a window that moves less gives no signal
+
+
+class Strategy:
+    """Base class. Subclass it, call `super().__init__(symbol)`, write `handle_market`.
+
+    symbol : the one instrument to trade and to be shown; None = every one there is
+    lookback : bars needed for the first decision, the current one counted. Signals
+        before it are refused, and statistics start after it.
+    shorts_from_flat : whether a -1 from `decide` also opens a short position when
+        flat (and `backtest(allow_short=True)`); the shipped strategies only leave a long.
+    """
+
+    symbol: str | None = None
+    lookback: int = 1
+    shorts_from_flat: bool = True
+    decide = None  # optional method: (bars) -> array (n,) of 1, -1 and 0
+    scores = None  # optional method: (bars) -> array (n,) of floats, the strength of each decision
+    model_name: str = ""
+    _portfolio = None
+
+    def __init__(self, symbol: str | None = None):
+        self.symbol = symbol
+
+    def handle_market(self, event: MarketEvent) -> list[SignalEvent]:
+        """Signals decided at the close of this bar; called once a bar, oldest first."""
+        return []
+
+    def held(self, symbol: str) -> float:
+        """Units held now, working orders counted (0 outside a backtest)."""
+        return self._portfolio.held(symbol) if self._portfolio is not None else 0.0
+
+    def attach(self, portfolio) -> None:
+        """Called by the engine before the first bar."""
+        self._portfolio = portfolio
+
+    def signal(self, event: MarketEvent, direction: str, strength: float = 1.0) -> list[SignalEvent]:
+        """A list with one signal at this event's close."""
+        return [SignalEvent(event.timestamp, event.symbol, direction, event.close, strength, self.model_name)]
+
+    def __repr__(self) -> str:
+        shown = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "lookback" and v is not None}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
+
+
+def uses_decide(strategy: Strategy) -> bool:
+    """Whether `decide` speaks for this strategy.
+
+    It does unless a subclass wrote its own `handle_market` below it: an inherited
+    `decide` must not overrule what the subclass says.
+    """
+    for owner in type(strategy).__mro__:
+        if vars(owner).get("decide") is not None:
+            return True
+        if "handle_market" in vars(owner):
+            return False
+    return False
+
+
+class BuyAndHold(Strategy):
+    """Buys at the first chance and keeps it."""
+
+    shorts_from_flat = False
+
+    def handle_market(self, event: MarketEvent) -> list[SignalEvent]:
+        return [] if self.held(event.symbol) > 0 else self.signal(event, "BUY")
+
+    def decide(self, bars: pd.DataFrame) -> np.ndarray:
+        return np.ones(len(bars), dtype=np.int8)
+
+
+class MeanReversion(Strategy):
+    """Buys what fell unusually far below its own average and sells when it is back.
+
+    The z-score is (close - mean) / standard deviation over the last `window` closes,
+    the current one included, with the sample standard deviation (ddof=1): BUY below
+    `enter` unless long, SELL above `exit` when long.
+    """
+
+    shorts_from_flat = False
+
+    def __init__(self, window: int = 20, enter: float = -1.0, exit: float = 0.0, symbol: str | None = None):
+        super().__init__(symbol)
+        if window < 2 or not enter < exit:
+            raise ValueError(f"MeanReversion needs window >= 2 and enter < exit, "
+                             f"not window={window}, enter={enter}, exit={exit}")
+        self.window, self.enter, self.exit = window, enter, exit
+        self.lookback = window
+        self._root = math.sqrt(window - 1)
+        self._closes: dict[str, deque] = {}
+
+    def handle_market(self, event: MarketEvent) -> list[SignalEvent]:
+        window, close = self.window, event.close
+        closes = self._closes.get(event.symbol)
+        if closes is None:
+            closes = self._closes[event.symbol] = deque(maxlen=window)
+        closes.append(close)
+        if len(closes) < window:
+            return []
+        mean = sum(closes) / window
+        deviation = math.dist(closes, (mean,) * window) / self._root
+        if deviation < FLAT * close:
+            return []
+        score = (close - mean) / deviation
+        if score < self.enter:
+            return [] if self.held(event.symbol) > 0 else self.signal(event, "BUY")
+        if score > self.exit and self.held(event.symbol) > 0:
+            return self.signal(event, "SELL")
+        return []
+
+    def decide(self, bars: pd.DataFrame) -> np.ndarray:
+        close = bars["close"].to_numpy()
+        mean, deviation = rolling_moments(close, self.window)
+        deviation[deviation < FLAT * np.abs(close)] = np.nan
+        score = (close - mean) / deviation
+        return (score < self.enter).astype(np.int8) - (score > self.exit)
+
+
+class MovingAverageCross(Strategy):
+    """Long while the fast average is above the slow one.
+
+    BUY while above unless long, SELL while below when long; averages that differ by
+    less than 1e-12 of the price say nothing.
+    """
+
+    shorts_from_flat = False
+
+    def __init__(self, fast: int, slow: int, symbol: str | None = None):
+        super().__init__(symbol)
+        if not 1 <= fast < slow:
+            raise ValueError(f"MovingAverageCross needs 1 <= fast < slow, not fast={fast}, slow={slow}")
+        self.fast, self.slow = fast, slow
+        self.lookback = slow
+        self._closes: dict[str, deque] = {}
+
+    def handle_market(self, event: MarketEvent) -> list[SignalEvent]:
+        closes = self._closes.setdefault(event.symbol, deque(maxlen=self.slow))
+        closes.append(event.close)
+        if len(closes) < self.slow:
+            return []
+        gap = sum(islice(closes, self.slow - self.fast, None)) / self.fast - sum(closes) / self.slow
+        if abs(gap) <= FLAT * abs(event.close):
+            return []
+        held = self.held(event.symbol) > 0
+        if gap > 0:
+            return [] if held else self.signal(event, "BUY")
+        return self.signal(event, "SELL") if held else []
+
+    def decide(self, bars: pd.DataFrame) -> np.ndarray:
+        close = bars["close"].to_numpy()
+        gap = rolling_mean(close, self.fast) - rolling_mean(close, self.slow)
+        gap[np.abs(gap) <= FLAT * np.abs(close)] = np.nan
+        return (gap > 0).astype(np.int8) - (gap < 0)
+
+
+class MLStrategy(Strategy):
+    """A fitted model on causal features: long when it is confident, out when it is not.
+
+    model : a fitted estimator. With `predict_proba` its score is the probability of
+        class 1 (the next move is up), otherwise its prediction
+    features : a FeatureSet, a feature, or a function of bars -> DataFrame (n, k)
+    enter, exit : BUY above `enter` unless long, SELL below `exit` when long
+
+    The model is frozen: nothing is fitted in a backtest. Raises ValueError when the
+    model is not fitted, was fitted on other columns, or gives NaN where a decision is due.
+    """
+
+    shorts_from_flat = False
+
+    def __init__(self, model, features, *, enter: float = 0.55, exit: float = 0.45, symbol: str | None = None):
+        super().__init__(symbol)
+        if not exit <= enter:
+            raise ValueError(f"MLStrategy needs exit <= enter, not enter={enter}, exit={exit}")
+        self.model, self.enter, self.exit = model, enter, exit
+        self.features = features if hasattr(features, "lookback") else FeatureSet([features])
+        self.lookback = self.features.lookback
+        self.model_name = _name_of(model)
+        self._rows: dict[str, list] = {}
+
+    def handle_market(self, event: MarketEvent) -> list[SignalEvent]:
+        rows = self._rows.setdefault(event.symbol, [])
+        rows.append((event.timestamp, event.open, event.high, event.low, event.close, event.volume))
+        if len(rows) < self.features.lookback:
+            return []
+        bars = pd.DataFrame(rows, columns=["timestamp", "open", "high", "low", "close", "volume"])
+        score = self._predict(self._features_of(bars.set_index("timestamp")).iloc[-1:])[0]
+        held = self.held(event.symbol) > 0
+        if score > self.enter and not held:
+            return self.signal(event, "BUY", float(score))
+        return self.signal(event, "SELL", float(score)) if score < self.exit and held else []
+
+    def scores(self, bars: pd.DataFrame) -> np.ndarray:
+        """The model's score at every bar (n,), NaN before the features begin."""
+        table = self._features_of(bars)
+        scores = np.full(len(bars), np.nan)
+        first = self.features.lookback - 1
+        if len(bars) > first:
+            scores[first:] = self._predict(table.iloc[first:])
+        return scores
+
+    def decide(self, bars: pd.DataFrame) -> np.ndarray:
+        scores = self.scores(bars)
+        return (scores > self.enter).astype(np.int8) - (scores < self.exit)
+
+    def _features_of(self, bars: pd.DataFrame) -> pd.DataFrame:
+        features = self.features
+        return features.transform(bars) if hasattr(features, "transform") else features(bars)
+
+    def _predict(self, table: pd.DataFrame) -> np.ndarray:
+        missing = table.isna().to_numpy()
+        if missing.any():
+            row, column = np.argwhere(missing)[0]
+            raise ValueError(f"feature {table.columns[column]!r} is NaN at {table.index[row]}, where a decision is due: "
+                             f"its lookback is longer than stated, or its bars have a hole")
+        if not hasattr(self.model, "predict_proba"):
+            return np.asarray(self.model.predict(table), dtype=float)
+        classes = list(self.model.classes_)
+        if 1 not in classes:
+            return np.zeros(len(table))
+        return self.model.predict_proba(table)[:, classes.index(1)]
+
+
+def _name_of(model) -> str:
+    """The class of the model, of its last step when it is a pipeline."""
+    return type(model.steps[-1][1] if hasattr(model, "steps") else model).__name__

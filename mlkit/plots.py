@@ -1,0 +1,151 @@
+"""Pictures: one quiet style, titles that state what is seen, units on the axes.
+
+Every function takes a result and returns a matplotlib Figure; none draws on a
+global state, none shows anything by itself; a notebook shows it as a cell's last value.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+# Okabe & Ito (2008): told apart by the colour-blind; each also has its own line style or marker.
+BLUE, ORANGE, GREEN, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#767676", "#D55E00"
+CYCLE = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (RED, ":"), (GREY, "-"))
+
+
+class Plot(Figure):
+    """A Figure that a notebook shows as one PNG, the same bytes every time, its titles as text beside it."""
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", metadata={"Software": None})
+        titles = [axis.get_title(loc="left") for axis in self.axes]
+        return {"image/png": picture.getvalue(), "text/plain": "Plot: " + "; ".join(t for t in titles if t)}
+
+
+def figure(rows: int = 1, heights: list[float] | None = None, size: tuple[float, float] = (8.0, 3.6)):
+    """A Figure and its axes, one above another on a common x axis."""
+    fig = Plot(figsize=size, dpi=100, layout="constrained")
+    axes = fig.subplots(rows, 1, sharex=rows > 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axis in axes:
+        axis.grid(True, color="#e5e5e5", linewidth=0.6)
+        axis.set_axisbelow(True)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    return fig, axes
+
+
+def plot_result(result, benchmark=None) -> Figure:
+    """Equity (with a benchmark's), its drawdown, and the trades on the price."""
+    fig, (top, middle, bottom) = figure(3, [2.2, 1.0, 1.6], (8.0, 6.4))
+    lines = {result.name: result, **({benchmark.name: benchmark} if benchmark is not None else {})}
+    _equity_lines(top, lines)
+    total = result.metrics["total_return"]
+    top.set_title(f"{result.name}: {total:+.0%} after costs, deepest drawdown "
+                  f"{result.metrics['max_drawdown']:.0%}", loc="left")
+    below = result.equity / np.maximum(result.equity.cummax(), result.cash) - 1.0
+    middle.fill_between(below.index, 100 * below.to_numpy(), 0.0, color=BLUE, alpha=0.35, linewidth=0)
+    middle.set_ylabel("drawdown, %")
+    _trades_on_price(bottom, result)
+    bottom.set_xlabel("date")
+    return fig
+
+
+def plot_equity(results: dict, title: str) -> Figure:
+    """Equity curves of several results (name -> BacktestResult) on a logarithmic scale."""
+    fig, (axis,) = figure()
+    _equity_lines(axis, results)
+    axis.set_title(title, loc="left")
+    axis.set_xlabel("date")
+    return fig
+
+
+def plot_waterfall(waterfall: pd.Series, title: str) -> Figure:
+    """From gross profit at decision prices down (or up) to net, a bar for each cost."""
+    fig, (axis,) = figure()
+    parts = waterfall.drop("net")
+    start = np.concatenate([[0.0], parts.cumsum().to_numpy()[:-1]])
+    names = [*parts.index, "net"]
+    heights, bottoms = [*parts, waterfall["net"]], [*start, 0.0]
+    ends = ("gross", "net")
+    colours = [GREY if name in ends else BLUE if height >= 0 else ORANGE for name, height in zip(names, heights)]
+    drawn = axis.bar(names, heights, bottom=bottoms, color=colours, edgecolor="black", linewidth=0.4)
+    axis.bar_label(drawn, [f"{height:+,.0f}" for height in heights], padding=2, fontsize=8)
+    axis.axhline(0.0, color="black", linewidth=0.8)
+    axis.margins(y=0.12)
+    axis.set_ylabel("profit, account currency")
+    axis.set_title(title, loc="left")
+    return fig
+
+
+def _equity_lines(axis, results: dict) -> None:
+    for (name, result), (colour, style) in zip(results.items(), CYCLE):
+        axis.plot(result.equity.index, result.equity.to_numpy(), color=colour, linestyle=style, linewidth=1.2, label=name)
+    if all((result.equity > 0).all() for result in results.values()):
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axis.yaxis.set_minor_formatter(lambda value, _: "")
+        low, high = axis.get_ylim()
+        steps = [step * 10.0**power for power in range(0, 12) for step in (1, 2, 5)]
+        axis.set_yticks([step for step in steps if low <= step <= high])
+    axis.set_ylabel("equity (log scale)" if axis.get_yscale() == "log" else "equity")
+    if len(results) > 1:
+        axis.legend(frameon=False, loc="upper left")
+
+
+def _trades_on_price(axis, result) -> None:
+    for symbol in list(result.bars)[:1]:
+        close, fills = result.bars[symbol]["close"], result.fills
+        axis.plot(close.index, close.to_numpy(), color=GREY, linewidth=0.8)
+        fills = fills[fills["symbol"] == symbol]
+        for chosen, marker, colour, label in ((fills["quantity"] > 0, "^", BLUE, "buys"),
+                                              (fills["quantity"] < 0, "v", ORANGE, "sells")):
+            axis.plot(fills["timestamp"][chosen], fills["price"][chosen], marker, color=colour, markersize=3.5,
+                      label=f"{int(chosen.sum())} {label}")
+        axis.set_ylabel(f"{symbol}, price")
+        axis.legend(frameon=False, loc="upper left", ncols=2)
+
+
+# ---- a result as a small page
+
+PERCENT = ("total_return", "annual_return", "volatility", "max_drawdown", "win_rate", "exposure", "cost_share_of_gross")
+COUNTS = ("n_trades", "n_open_trades", "n_bars", "periods_per_year")
+MONEY = ("average_win", "average_loss")
+
+
+def format_metric(name: str, value: float) -> str:
+    """A figure as people write it: percents, counts, money, ratios; "-" where it is undefined."""
+    if pd.isna(value):
+        return "-"
+    if name in PERCENT:
+        return f"{value:.1%}"
+    if name in COUNTS:
+        return f"{value:,.0f}"
+    return f"{value:,.0f}" if name in MONEY or name.endswith("_cost") else f"{value:.2f}"
+
+
+def metrics_table(results: dict, names: list[str] | None = None) -> pd.DataFrame:
+    """Results side by side, formatted for reading: a row for each name of a metric, a column for each result."""
+    metrics = {label: result.metrics for label, result in results.items()}
+    names = names or list(next(iter(metrics.values())).index)
+    return pd.DataFrame({label: [format_metric(name, figures[name]) for name in names]
+                         for label, figures in metrics.items()}, index=[name.replace("_", " ") for name in names])
+
+
+def result_html(result) -> str:
+    """The page a notebook shows for a result: notes, figures, waterfall."""
+    notes = "".join(f"<p><b>Note.</b> {html.escape(note)}</p>" for note in result.notes())
+    span = f"{result.returns.index[0]:%Y-%m-%d} to {result.returns.index[-1]:%Y-%m-%d}" if len(result.returns) else "-"
+    figures = metrics_table({"": result}).rename_axis(None)
+    rows = "".join(f"<tr><th style='text-align:left'>{name}</th><td>{value}</td></tr>"
+                   for name, value in figures[""].items() if not name.endswith(" cost") or name in ("total cost", "trading cost"))
+    falls = "".join(f"<tr><th style='text-align:left'>{name}</th><td>{value:+,.2f}</td></tr>"
+                    for name, value in result.waterfall.items())
+    return (f"<div><h4>{html.escape(result.name)}, {span}, engine: {result.engine}</h4>{notes}"
+            f"<div style='display:flex;gap:3em'><table>{rows}</table>"
+            f"<table style='align-self:flex-start'>{falls}</table></div></div>")

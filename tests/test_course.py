@@ -1,0 +1,198 @@
+"""Running notebooks: the course goes on after a failure, and parameters are checked before anything starts."""
+
+import re
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from mlkit.batch import MIME, ParameterError, check_parameters, parameters_of, record, recorded
+from mlkit.cli import main, readable
+from mlkit.course import run_course
+
+PARAMETERS = """\
+symbol = "GE"            # any instrument of `mlkit data`
+cost_bps: float = 1
+window = 20
+use_model = True
+thresholds = [0.45, 0.55]
+equation = "a=b"
+end = None
+"""
+RECORD = ("import os\nimport numpy as np\nfrom mlkit.batch import record\n"
+          "record(sharpe=np.float64(0.123456789), trades=np.int64(7), undefined=float('nan'), lost=-np.inf)\n"
+          "record(trades=8, honest=np.bool_(True), note='<b>&</b>', nothing=None,\n"
+          "       folder=os.path.basename(os.getcwd()), asked=f'{symbol} {cost_bps} {use_model}',\n"
+          "       seed=os.environ['PYTHONHASHSEED'], threads=os.environ['OMP_NUM_THREADS'])")
+
+
+def write(path, *sources, title="# A lesson", parameters=PARAMETERS):
+    cells = [new_markdown_cell(title)] if title else []
+    if parameters:
+        cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=[*cells, *map(new_code_cell, sources)]), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course of which half goes wrong, each lesson in its own way, run once by `mlkit run`."""
+    home = tmp_path_factory.mktemp("course")
+    notebooks = home / "notebooks"
+    write(notebooks / "00_good.ipynb", RECORD, title="# First & <foremost>")
+    write(notebooks / "01_raises.ipynb", "1", "raise ValueError('first line\\nnot <script>alert(1)</script>')", "2")
+    write(notebooks / "02_dies.ipynb", "import os; os._exit(3)")
+    write(notebooks / "03_hangs.ipynb", "while True:\n    pass")
+    (notebooks / "04_broken.ipynb").write_text("not a notebook")
+    write(notebooks / "05_good.ipynb", "print('still here')")
+    write(notebooks / "scratch.ipynb", "1 / 0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        result = CliRunner().invoke(main, ["run", "--timeout", "5"])
+    return home, result, (home / "runs/course/index.html").read_text()
+
+
+def test_a_failing_notebook_does_not_stop_the_others(course):
+    home, result, index = course
+    assert result.exit_code == 1
+    assert re.findall(r'<tr class="(\w+)">', index) == ["ok", "failed", "failed", "failed", "failed", "ok"]
+    assert "still here" in (home / "runs/course/05_good.html").read_text()
+    assert "scratch" not in index
+
+
+def test_every_failure_is_named(course):
+    _, result, _ = course
+    told = result.stderr
+    assert "4 of 6 notebooks failed" in told
+    assert re.search(r"01_raises.ipynb, cell 3 \(id \w+\): ValueError: not <script>", told)
+    assert re.search(r"02_dies.ipynb, cell 2 \(id \w+\): the kernel died", told)
+    assert re.search(r"03_hangs.ipynb, cell 2 \(id \w+\): stopped: it ran longer than the 5 s", told)
+    assert "04_broken.ipynb: NotJSONError" in told
+    assert "Open runs/course/index.html in a browser" in result.stdout.splitlines()[-1]
+
+
+def test_the_bar_says_where_it_is(course):
+    assert "notebook 2 of 6: 01_raises" in course[1].stderr and "left" in course[1].stderr
+
+
+def test_the_index_is_one_safe_page(course):
+    home, _, index = course
+    assert "First &amp; &lt;foremost&gt;" in index and "<script" not in index and "http" not in index
+    assert "not &lt;script&gt;alert(1)" in index and "<dt>note</dt><dd>&lt;b&gt;&amp;&lt;/b&gt;</dd>" in index
+    assert "<dt>sharpe</dt><dd>0.123457</dd><dt>trades</dt><dd>8</dd>" in index
+    for link in re.findall(r'href="([^"]*)"', index):
+        assert (home / "runs/course" / link).is_file()
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", (home / "runs/course/00_good.html").read_text())
+
+
+def test_results_come_back_as_they_were_recorded(course):
+    home, _, _ = course
+    results = recorded(home / "runs/course/00_good.ipynb")
+    assert np.isnan(results.pop("undefined")) and results.pop("lost") == float("-inf")
+    assert results == {"sharpe": 0.123456789, "trades": 8, "honest": True, "note": "<b>&</b>", "nothing": None,
+                       "folder": "notebooks", "asked": "GE 1 True", "seed": "0", "threads": "1"}
+    assert list(results)[:3] == ["sharpe", "trades", "honest"]
+    shown = nbformat.read(home / "runs/course/00_good.ipynb", as_version=4).cells[-1].outputs[1].data
+    assert {MIME, "text/plain", "text/html"} == set(shown) and "&lt;b&gt;" in shown["text/html"]
+
+
+def test_given_parameters_arrive_as_what_they_are(tmp_path):
+    notebook = write(tmp_path / "one.ipynb", RECORD)
+    result = CliRunner().invoke(main, ["run", str(notebook), "--out", str(tmp_path / "out"), "-p", "symbol=IBM",
+                                       "-p", "cost_bps=1e-3", "-p", "use_model=false"])
+    assert result.exit_code == 0, result.output
+    assert recorded(tmp_path / "out/one.ipynb")["asked"] == "IBM 0.001 False"
+
+
+@pytest.mark.parametrize("name, text, value", [
+    ("symbol", "10", "10"), ("cost_bps", "5", 5.0), ("cost_bps", "1e-3", 0.001), ("window", "30", 30),
+    ("use_model", "false", False), ("use_model", "True", True), ("use_model", "0", False),
+    ("thresholds", "[0.4, 0.6]", [0.4, 0.6]), ("equation", "c=d", "c=d"), ("end", "2009-01-02", "2009-01-02"),
+    ("end", "None", None), ("cost_bps", 5, 5.0), ("window", 30, 30),
+])
+def test_a_value_is_cast_to_the_type_in_the_notebook(tmp_path, name, text, value):
+    given = check_parameters(write(tmp_path / "n.ipynb"), {name: text})
+    assert given == {name: value} and type(given[name]) is type(value)
+
+
+@pytest.mark.parametrize("name, value, why", [
+    ("window", "1.5", "window='1.5' is not a whole number"), ("window", 1.5, "is not a whole number"),
+    ("window", True, "is not a whole number"), ("cost_bps", "cheap", "cost_bps='cheap' is not a number"),
+    ("use_model", "maybe", "is not true or false"), ("use_model", 1, "is not true or false"),
+    ("thresholds", "0.4", "is not a list"), ("thresholds", "[0.4", "is not a list"), ("symbol", 7, "is not a str"),
+    ("symbl", "IBM", "no parameter 'symbl'"),
+])
+def test_a_value_that_does_not_fit_is_refused(tmp_path, name, value, why):
+    with pytest.raises(ParameterError, match=re.escape(why)) as caught:
+        check_parameters(write(tmp_path / "n.ipynb"), {name: value})
+    assert "n.ipynb" in str(caught.value)
+
+
+def test_the_command_line_refuses_before_it_runs(tmp_path):
+    with_cell, without = write(tmp_path / "a.ipynb"), write(tmp_path / "b.ipynb", "x = 1", parameters=None)
+    out = str(tmp_path / "out")
+    for arguments, told in [([with_cell, "-p", "zzz=1"], "window = 20"), ([without, "-p", "x=2"], "no cell tagged"),
+                            ([with_cell, without, "-p", "window=3"], "b.ipynb"),
+                            ([with_cell, "-p", "window"], "NAME=VALUE"),
+                            ([with_cell, "-p", "window=1", "-p", "window=2"], "twice"),
+                            ([write(tmp_path / "sub/a.ipynb"), with_cell], "two notebooks are called a.ipynb")]:
+        result = CliRunner().invoke(main, ["run", "--out", out, *map(str, arguments)])
+        assert result.exit_code and told in result.stderr, result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_notebooks_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in ("run", "notebooks"):
+        result = CliRunner().invoke(main, [command])
+        assert result.exit_code == 1 and "no notebooks here" in result.stderr
+
+
+def test_a_notebook_without_parameters_can_still_run_without_any(tmp_path):
+    notebook = write(tmp_path / "n.ipynb", parameters=None)
+    assert parameters_of(notebook) is None and check_parameters(notebook, {}) == {}
+
+
+@pytest.mark.parametrize("value", [[1], pd.Timestamp("2006-01-03"), pd.Series([1.0]), np.array(1.0), 1j, object()])
+def test_only_plain_values_are_recorded(value):
+    with pytest.raises(TypeError, match=r"record\(what=...\)"):
+        record(what=value)
+
+
+def test_record_outside_a_notebook_prints(capsys):
+    record(sharpe=0.25, name="GE")
+    assert capsys.readouterr().out == "sharpe  0.25\nname    GE\n"
+    with pytest.raises(TypeError, match="named results"):
+        record()
+
+
+def test_data_prints_a_table_that_fits():
+    table = pd.DataFrame({"name": ["WTI"], "first": [pd.Timestamp("1986-01-02")], "quirks": ["negative once, " * 20]})
+    text = readable(table, 80)
+    assert "WTI   1986-01-02" in text and max(map(len, text.splitlines())) <= 80
+    result = CliRunner().invoke(main, ["data"])
+    assert result.exit_code == 0 and "WTI" in result.stdout and "load_bars" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "notebooks", "data"])
+def test_every_command_explains_itself_with_an_example(command):
+    result = CliRunner().invoke(main, [command, "--help"])
+    assert result.exit_code == 0 and "Example:" in result.output and f"mlkit {command}" in result.output
+
+
+def test_the_command_starts_without_loading_what_it_does_not_need():
+    code = "import sys, mlkit.cli, mlkit.course, mlkit.batch; print({'papermill', 'nbconvert', 'IPython'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+    help_text = subprocess.run([sys.executable, "-m", "mlkit", "--help"], capture_output=True, text=True)
+    assert help_text.returncode == 0 and "Usage: mlkit" in help_text.stdout
+
+
+def test_run_course_is_a_function_too(tmp_path):
+    outcomes = run_course([], tmp_path / "out")
+    assert outcomes == []
