@@ -1,10 +1,11 @@
 # The course's commands. They need Python 3.11 to 3.13, make and git; the rest is made once, in .venv.
-#   DEEP=1 adds the optional deep-learning packages; PYTHON=python3.12 chooses another Python.
+#   PYTHON=python3.12 chooses another Python; DEEP=1 adds the optional deep-learning packages;
+#   TESTS=... and LAB=... are handed to pytest and to JupyterLab.
 
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install -q --disable-pip-version-check
+PIP := $(PY) -m pip install -qq --disable-pip-version-check
 READY := $(VENV)/.ready
 DEEP_READY := $(VENV)/.ready-deep
 INSTALLED := $(READY) $(if $(filter 1,$(DEEP)),$(DEEP_READY))
@@ -13,9 +14,9 @@ INSTALLED := $(READY) $(if $(filter 1,$(DEEP)),$(DEEP_READY))
 LAB_ENVIRONMENT := PYTHONHASHSEED=0 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
                    VECLIB_MAXIMUM_THREADS=1 JUPYTER_PREFER_ENV_PATH=1
 
-# .ready holds the folder it was made for: a moved or copied checkout installs again
+# .ready is written last, and holds the folder it was made for: a moved or copied checkout installs again
 HERE := $(shell pwd)
-MOVED := $(shell [ "`cat $(READY) 2>/dev/null`" = "$(HERE)" ] || echo always)
+MOVED := $(shell [ -x $(PY) ] && [ "`cat $(READY) 2>/dev/null`" = "$(HERE)" ] || echo always)
 
 .DEFAULT_GOAL := help
 .PHONY: help course test lab notebooks clean always
@@ -28,7 +29,7 @@ course: $(INSTALLED) ## run every lesson, then read runs/course/index.html
 	@$(PY) -m mlkit run
 
 test: $(INSTALLED) ## unit tests, properties, and every notebook against its committed outputs
-	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadscope $(TESTS)
+	@$(PY) -m pytest $(TESTS)
 
 lab: $(INSTALLED) ## open JupyterLab on the lessons
 	@env -u MPLBACKEND $(LAB_ENVIRONMENT) $(PY) -m jupyterlab --notebook-dir=notebooks \
@@ -39,27 +40,28 @@ notebooks: $(INSTALLED) ## run the lessons and write their outputs back into the
 
 clean: ## remove .venv, caches and runs/course (other runs stay)
 	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis runs/course
-	find . -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	find . '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
 
 $(READY): requirements.txt pyproject.toml $(MOVED)
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else 1)' 2>/dev/null || { \
-	  echo "mlkit needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is: `$(PYTHON) --version 2>&1 || echo 'not there'`"; \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo "mlkit needs Python 3.11, 3.12 or 3.13. '$(PYTHON)' is `$(PYTHON) --version 2>/dev/null || echo 'not on this machine'`."; \
 	  for version in 3.13 3.12 3.11; do command -v python$$version >/dev/null && \
-	    echo "This machine has python$$version: make $(MAKECMDGOALS) PYTHON=python$$version"; done; exit 1; }
+	    echo "There is a python$$version here: make $(MAKECMDGOALS) PYTHON=python$$version"; done; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 	  echo "'$(PYTHON)' cannot make virtual environments: its venv module is a package of its own."; \
 	  $(PYTHON) -c 'import sys; print("  Debian, Ubuntu:  sudo apt install python%d.%d-venv   (or python3-venv)" % sys.version_info[:2])'; \
 	  echo "then run make again."; exit 1; }
-	@# an environment that was never finished, or whose Python is gone, is made anew
-	@if [ -e $(VENV)/.unfinished ] || ! $(PY) -m pip --version >/dev/null 2>&1; then rm -rf $(VENV); fi
+	@# an environment never finished, made for another folder, or without its Python is made anew
+	@if [ -e $(VENV)/.unfinished ] || { [ -e $(READY) ] && [ "`cat $(READY)`" != "$(HERE)" ]; } || \
+	  ! $(PY) -m pip --version >/dev/null 2>&1; then rm -rf $(VENV); fi
 	@rm -f $(READY) $(DEEP_READY)
 	@mkdir -p $(VENV) && touch $(VENV)/.unfinished
 	@[ -x $(PY) ] || { echo "Making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
-	@echo "Installing what the course needs into $(VENV): a minute or two, the first time only ..."
+	@echo "Installing what the course needs into $(VENV): a minute or two, and only now ..."
 	@$(PIP) -r requirements.txt
 	@rm $(VENV)/.unfinished && echo "$(HERE)" > $(READY) && echo "Installed."
 
 $(DEEP_READY): requirements-deep.txt $(READY)
-	@echo "Installing the deep-learning packages: large, the first time only ..."
+	@echo "Installing the deep-learning packages: large, and only now ..."
 	@$(PIP) -r requirements.txt -r requirements-deep.txt
 	@touch $(DEEP_READY)

@@ -9,7 +9,6 @@ with the same environment and private sockets, and reach nothing off this machin
 """
 
 import inspect
-import os
 from collections import Counter
 
 import nbcompare
@@ -18,14 +17,13 @@ import nbval.plugin
 import offline
 import pytest
 
-from mlkit.notebooks import kernel_variables, private_sockets
+from mlkit.notebooks import kernel_variables, private_sockets, set_environment
 
 WAS_COMPARED = "notebook cell"      # the key under which each cell tells the summary what was done with it
 
 
 def pytest_configure(config):
-    for name, value in kernel_variables().items():
-        os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+    set_environment(kernel_variables())
     offline.refuse_far_sockets()
     nbval.kernel.KernelManager = private_sockets(nbval.kernel.KernelManager)
     nbval.kernel.RunningKernel.execute_cell_input = execute_with_history

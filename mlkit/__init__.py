@@ -1,0 +1,36 @@
+"""mlkit: the small engine under a course on machine learning for trading.
+
+The public names of every module are at hand here (`from mlkit import backtest`) and
+are imported only when first asked for, so that `import mlkit` costs nothing.
+
+>>> import mlkit
+>>> mlkit.Costs().commission_bps
+1.0
+"""
+
+from importlib import import_module
+
+_MODULE_OF = {
+    name: module
+    for module, names in {
+        "markets": "BarsError check_bars datasets load_bars planted_edge random_walk read_bars regime_switching",
+        "features": "CrossReturn FeatureSet LaggedReturns MACD PriceToAverage RSI Volatility parity",
+        "labels": "direction next_drawdown next_level next_return next_volatility triple_barrier",
+        "engine": "BacktestResult BuyAndHold Costs FillEvent FixedFraction FixedQuantity IdealExecutionHandler "
+                  "MLStrategy MarketEvent MeanReversion MovingAverageCross OrderEvent RealisticExecutionHandler "
+                  "RiskManager SignalEvent Strategy backtest compare",
+        "batch": "record recorded",
+    }.items()
+    for name in names.split()
+}
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str):
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'mlkit' has no attribute {name!r}")
+    return getattr(import_module(f"mlkit.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

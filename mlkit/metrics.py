@@ -6,7 +6,7 @@ year), without a risk-free rate. What is undefined is NaN, never 0 and never
 infinity: a series that does not move has no Sharpe ratio.
 
 >>> round(sharpe([0.01, -0.005, 0.02, 0.0]), 2)
-9.05
+8.95
 >>> max_drawdown([-0.1, 0.05])
 -0.09999999999999998
 """
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 DAYS_PER_YEAR = 252
-CONSTANT = 1e-12  # spread of a series, relative to its size, below which it does not move
+CONSTANT = 1e-12  # spread of returns, relative to their size (to 1 % at least), below which they do not move
 
 
 def _array(values) -> np.ndarray:
@@ -179,4 +179,4 @@ def _profits(trades) -> np.ndarray:
 
 
 def _is_constant(values: np.ndarray) -> bool:
-    return np.ptp(values) <= CONSTANT * np.abs(values).max()
+    return np.ptp(values) <= CONSTANT * max(np.abs(values).max(), 0.01)

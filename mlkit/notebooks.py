@@ -92,14 +92,15 @@ def kernel_environment():
     """Kernels started in this block have `kernel_variables`; the caller's environment is put back after."""
     variables = kernel_variables()
     before = {name: os.environ.get(name) for name in variables}
-    _set_environment(variables)
+    set_environment(variables)
     try:
         yield
     finally:
-        _set_environment(before)
+        set_environment(before)
 
 
-def _set_environment(variables: dict[str, str | None]) -> None:
+def set_environment(variables: dict[str, str | None]) -> None:
+    """Set environment variables of this process; None removes one."""
     for name, value in variables.items():
         if value is None:
             os.environ.pop(name, None)

@@ -56,6 +56,21 @@ def plot_result(result, benchmark=None) -> Figure:
     return fig
 
 
+def plot_price(bars: pd.DataFrame, title: str, split=None) -> Figure:
+    """Closes on a logarithmic scale, and the day from which nothing has been seen yet."""
+    fig, (axis,) = figure(size=(8.0, 3.0))
+    close = bars["close"]
+    axis.plot(close.index, close.to_numpy(), color=BLUE, linewidth=0.9)
+    _log_scale(axis)
+    if split is not None:
+        split = pd.Timestamp(split)
+        axis.axvspan(split, close.index[-1], color=ORANGE, alpha=0.15, linewidth=0)
+        axis.text(split, 0.03, "  not seen in training", transform=axis.get_xaxis_transform(), color="black")
+    axis.set(xlabel="date", ylabel=f"{bars.attrs.get('symbol', 'close')}, adjusted price (log scale)")
+    axis.set_title(title, loc="left")
+    return fig
+
+
 def plot_equity(results: dict, title: str) -> Figure:
     """Equity curves of several results (name -> BacktestResult) on a logarithmic scale."""
     fig, (axis,) = figure()
@@ -77,7 +92,10 @@ def plot_waterfall(waterfall: pd.Series, title: str) -> Figure:
     drawn = axis.bar(names, heights, bottom=bottoms, color=colours, edgecolor="black", linewidth=0.4)
     axis.bar_label(drawn, [f"{height:+,.0f}" for height in heights], padding=2, fontsize=8)
     axis.axhline(0.0, color="black", linewidth=0.8)
-    axis.margins(y=0.12)
+    edges = [0.0, *bottoms, *np.add(bottoms, heights)]
+    room = 0.12 * (max(edges) - min(edges)) or 1.0
+    axis.set_ylim(min(edges) - room, max(edges) + room)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axis.set_ylabel("profit, account currency")
     axis.set_title(title, loc="left")
     return fig
@@ -87,15 +105,20 @@ def _equity_lines(axis, results: dict) -> None:
     for (name, result), (colour, style) in zip(results.items(), CYCLE):
         axis.plot(result.equity.index, result.equity.to_numpy(), color=colour, linestyle=style, linewidth=1.2, label=name)
     if all((result.equity > 0).all() for result in results.values()):
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axis.yaxis.set_minor_formatter(lambda value, _: "")
-        low, high = axis.get_ylim()
-        steps = [step * 10.0**power for power in range(0, 12) for step in (1, 2, 5)]
-        axis.set_yticks([step for step in steps if low <= step <= high])
+        _log_scale(axis)
     axis.set_ylabel("equity (log scale)" if axis.get_yscale() == "log" else "equity")
     if len(results) > 1:
         axis.legend(frameon=False, loc="upper left")
+
+
+def _log_scale(axis) -> None:
+    """A logarithmic y axis with the labels 1, 2 and 5 of each power of ten, written out."""
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    steps = [step * 10.0**power for power in range(-6, 12) for step in (1, 2, 5)]
+    axis.set_yticks([step for step in steps if low <= step <= high])
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axis.yaxis.set_minor_formatter(lambda value, _: "")
 
 
 def _trades_on_price(axis, result) -> None:

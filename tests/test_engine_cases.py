@@ -102,7 +102,7 @@ def test_no_phantom_position_after_partial_fills(units):
     assert len(result.fills) == 16
     assert result.trades["open"].tolist() == [False]
     assert result.orders["state"].tolist() == ["filled", "filled"]
-    assert not result._record.held[-1]
+    assert result.metrics["n_open_trades"] == 0 and result.equity.iloc[-1] == result.equity.iloc[-5]
 
 
 def test_a_stop_through_a_gap_fills_at_the_open_and_slips():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 import pandas as pd
@@ -66,8 +67,8 @@ class Book:
         self.open, self.high, self.low = (bars[c].tolist() if whole else self.close for c in ("open", "high", "low"))
         self.has_volume = "volume" in bars
         self.volume = bars["volume"].tolist() if self.has_volume else [math.nan] * len(self.close)
-        # A list is slow to make and quick to read: worth it where every bar becomes an event.
-        self.timestamps = bars.index.tolist() if decisions is None else Stamps(bars.index)
+        self.timestamps = Stamps(bars.index)
+        self.events = map(MarketEvent, bars.index, repeat(symbol), self.open, self.high, self.low, self.close, self.volume)
         self.at = -1  # the bar the loop stands on
         self.order: WorkingOrder | None = None
         self.levels: tuple | None = None  # the live (stop, target)
@@ -81,9 +82,10 @@ class Book:
         self.scores = None if scores is None else scores.tolist()
 
     def event(self) -> MarketEvent:
-        i = self.at
-        return MarketEvent(self.timestamps[i], self.symbol, self.open[i], self.high[i], self.low[i], self.close[i],
-                           self.volume[i])
+        """The bar the loop stands on; to be asked for once at each."""
+        event = next(self.events)
+        self.timestamps.at, self.timestamps.stamp = self.at, event.timestamp
+        return event
 
 
 @dataclass(slots=True)
@@ -91,7 +93,6 @@ class Record:
     """What a run leaves behind; `clock` is a position on the union of all bars' timestamps."""
 
     equity: list = field(default_factory=list)  # one a bar
-    held: list = field(default_factory=list)  # whether anything was held at its close
     orders: list = field(default_factory=list)  # WorkingOrder, ended, by order_id
     fills: list = field(default_factory=list)  # (clock, FillEvent, position after it)
     signals: list = field(default_factory=list)  # (clock, SignalEvent, outcome)

@@ -32,6 +32,8 @@ class Run:
         self.risk, self.sizer = risk, sizer
         self.allow_short, self.lookback = allow_short, strategy.lookback
         self.vectorised = any(book.decisions is not None for book in books.values())
+        self.half_spread, self.slippage = self.costs.half_spread, self.costs.slippage
+        self.commission_rate, self.impact = self.costs.commission_rate, self.costs.impact
         self.record = Record()
         self.clock = -1
         self.working = 0  # how many orders are on their way
@@ -61,7 +63,6 @@ class Run:
                     self.fill_orders(present, at_open=False)
                     equity = portfolio.value()
             record.equity.append(equity)
-            record.held.append(any(positions.values()))
             if equity <= 0.0:
                 record.bankrupt = True
                 break
@@ -125,19 +126,19 @@ class Run:
         units = whole_lots(min(abs(quantity), self.capacity(book)), lot)
         if units <= 0.0:
             return  # no volume for us: the order waits
-        if self.costs.impact and book.at <= IMPACT_WINDOW:
+        if self.impact and book.at <= IMPACT_WINDOW:
             return self.retire(book, OrderState.REJECTED, OrderReason.NO_HISTORY)
         impact = self.impact_of(book, units)
         if math.isnan(impact):
             return  # nothing has traded for 20 bars: no price for the impact, so the order waits
-        price = fill_price(side, reference, self.costs.half_spread, self.costs.slippage, impact)
+        price = fill_price(side, reference, self.half_spread, self.slippage, impact)
         short_of_cash = False
         if increasing:
             affordable = max(self.affordable(price, order.fee_left), 0.0)
             if affordable < units:
                 short_of_cash, units = True, whole_lots(affordable, lot)
                 impact = self.impact_of(book, units)
-                price = fill_price(side, reference, self.costs.half_spread, self.costs.slippage, impact)
+                price = fill_price(side, reference, self.half_spread, self.slippage, impact)
         if units > 0.0:
             self.fill(book, side * units, reference, price, impact)
         if not order.remaining:
@@ -148,26 +149,26 @@ class Run:
             self.retire(book, OrderState.REJECTED, OrderReason.CASH)
 
     def impact_of(self, book: Book, units: float) -> float:
-        if not self.costs.impact:
+        if not self.impact:
             return 0.0
-        return float(impact_fraction(self.costs.impact, units, book.volatility[book.at], book.mean_volume[book.at]))
+        return float(impact_fraction(self.impact, units, book.volatility[book.at], book.mean_volume[book.at]))
 
     def affordable(self, price: float, fee_left: float) -> float:
         """The most units that cash can pay, commission included."""
         cash = self.portfolio.cash
-        return min(cash / (price * (1.0 + self.costs.commission_rate)), (cash - fee_left) / price)
+        return min(cash / (price * (1.0 + self.commission_rate)), (cash - fee_left) / price)
 
     def fill(self, book: Book, quantity: float, reference: float, price: float, impact: float) -> None:
-        order, costs, units = book.order, self.costs, abs(quantity)
-        commission = max(order.fee_left, costs.commission_rate * price * units)
+        order, units = book.order, abs(quantity)
+        commission = max(order.fee_left, self.commission_rate * price * units)
         order.fee_left = max(0.0, order.fee_left - commission)
         event, traded = order.event, reference * units
         before = self.portfolio.position(book.symbol)
         self.portfolio.trade(book.symbol, quantity, price, commission)
         after = self.portfolio.position(book.symbol)
         fill = FillEvent(book.timestamps[book.at], book.symbol, quantity, price, reference, event.decision_price,
-                         (reference - event.decision_price) * quantity, traded * costs.half_spread,
-                         traded * costs.slippage, traded * impact, commission, event.order_id)
+                         (reference - event.decision_price) * quantity, traded * self.half_spread,
+                         traded * self.slippage, traded * impact, commission, event.order_id)
         self.record.fills.append((self.clock, fill, after))
         book.capacity -= units
         order.filled += quantity

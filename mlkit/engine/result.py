@@ -96,7 +96,7 @@ class BacktestResult:
         fills, trades = self._fills, self._trades
         figures = metrics.summary(
             self._returns, np.asarray(self._record.equity)[start:], trades["net_profit"][~trades["open"]],
-            self._record.held[start:], float(np.abs(fills["quantity"] * fills["price"]).sum()), self._waterfall,
+            self._held[start:], float(np.abs(fills["quantity"] * fills["price"]).sum()), self._waterfall,
             metrics.periods_per_year(self._index), int(trades["open"].sum()))
         return pd.Series(figures, name=self.name)
 
@@ -156,6 +156,15 @@ class BacktestResult:
     def _returns(self) -> np.ndarray:
         equity, start = np.asarray(self._record.equity, dtype=float), self._start
         return equity[start:] / np.concatenate([[self.cash], equity[start:-1]])[: len(equity) - start] - 1.0
+
+    @cached_property
+    def _held(self) -> np.ndarray:
+        """Whether anything was held at each close (bars,)."""
+        changes = np.zeros(len(self._record.equity) + 1, dtype=np.int64)
+        trips = self._trades
+        np.add.at(changes, trips["entry"], 1)
+        np.add.at(changes, np.where(trips["open"], len(changes) - 1, trips["exit"]), -1)
+        return np.cumsum(changes[:-1]) > 0
 
     @cached_property
     def _orders(self) -> dict:

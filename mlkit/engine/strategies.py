@@ -7,7 +7,7 @@ unless long, -1 = sell if long, 0 = nothing. Both say the same; the second is qu
 >>> import pandas as pd
 >>> closes = pd.DataFrame({"close": [10.0, 10.1, 10.0, 9.0, 10.5]})
 >>> MeanReversion(window=3).decide(closes)
-array([ 0,  0, -1,  1, -1], dtype=int8)
+array([ 0,  0,  0,  1, -1], dtype=int8)
 """
 
 from __future__ import annotations
