@@ -19,7 +19,7 @@ HERE := $(shell pwd)
 MOVED := $(shell [ -x $(PY) ] && [ "`cat $(READY) 2>/dev/null`" = "$(HERE)" ] || echo always)
 
 .DEFAULT_GOAL := help
-.PHONY: help course test lab notebooks clean always
+.PHONY: help course test lab notebooks bench clean always
 
 help: ## list these commands
 	@echo "mlkit: machine learning for trading, a course you can run"
@@ -38,8 +38,11 @@ lab: $(INSTALLED) ## open JupyterLab on the lessons
 notebooks: $(INSTALLED) ## run the lessons and write their outputs back into the files in git
 	@$(PY) -m mlkit notebooks
 
-clean: ## remove .venv, caches and runs/course (other runs stay)
-	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis runs/course
+bench: $(INSTALLED) ## measure the engine beside its peers, write benchmarks/README.md
+	@$(PY) benchmarks/run.py $(BENCH)
+
+clean: ## remove .venv, .bench, caches and runs/course (other runs stay)
+	rm -rf $(VENV) .bench build *.egg-info .pytest_cache .hypothesis runs/course
 	find . '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
 
 $(READY): requirements.txt pyproject.toml $(MOVED)

@@ -83,10 +83,10 @@ class Feature:
 
     .names : list of str, the columns
     .lookback : bars until every column has a value, the current one included
-    .warmup : bars after which values agree to 1e-8 with those of an infinite history: the
-        same as `lookback`, but for the recursive RSI and MACD. It informs, it never masks.
-    feature(bars) : DataFrame (n, len(names)) on bars.index, float64. Raises ValueError
-        without a close, BarsError for a close <= 0 where a percentage is taken.
+    .warmup : bars after which values agree to 1e-8 with those of an infinite history: `lookback`,
+        but more for the recursive RSI and MACD. It informs, it never masks.
+    feature(bars) : DataFrame (n, len(names)) on bars.index, float64. Raises ValueError without a
+        close, BarsError for a close <= 0 where a percentage is taken.
     """
 
     def _promise(self, names, lookback, warmup=None, **parameters):
@@ -206,19 +206,18 @@ class MACD(Feature):
 class CrossReturn(Feature):
     """Another instrument's last return known by then, a fraction: USDCAD_return_1.
 
-    other_bars : its bars table, copied. The column is called by its attrs["symbol"], else
-        "cross"; `name` replaces the whole name.
+    other_bars : its bars table, copied; attrs["symbol"] (else "cross") heads the column's name,
+        unless `name` is given.
     periods : the return is over so many of its own bars.
-    known_delay : hours (or a Timedelta) by which its value of a stamp is known later than
-        ours of the same stamp, negative for earlier. The ECB fixes at 14:15 in Frankfurt, the
-        Federal Reserve's H.10 at noon in New York, some 4 hours later: with known_delay=4 an
-        ECB bar is given H.10's return of the day before. 0 unless said; between a daily and
-        an intraday table it must be said, a date being midnight UTC: with 21, intraday bars
-        are given the other's daily return from 21:00 UTC of its date.
+    known_delay : hours (or a Timedelta) by which its value of a stamp is known later than ours of
+        the same stamp, negative for earlier. The ECB fixes at 14:15 in Frankfurt, the Federal
+        Reserve's H.10 at noon in New York, some 4 hours later: with 4, an ECB bar is given H.10's
+        return of the day before. 0 unless said; it must be said between a daily and an intraday
+        table, a date being midnight UTC: with 21, intraday bars know a daily return from 21:00.
 
-    Each bar takes the last return known at its own time or before, whatever its date and
-    however old (holidays); of our own bars only the stamp is used. Raises ValueError for
-    stamps that do not increase or clocks that cannot be compared.
+    Each bar takes the last return known at its own time or before, however old (holidays); of our
+    own bars only the stamp is used. Raises ValueError for stamps that do not increase or clocks
+    that cannot be compared.
     """
 
     def __init__(self, other_bars: pd.DataFrame, periods=1, known_delay=None, name=None):
@@ -234,7 +233,9 @@ class CrossReturn(Feature):
 
     def _columns(self, bars):
         own, other = _nanoseconds(bars), _nanoseconds(self._returns)
-        if self.known_delay is None and _is_daily(bars) != _is_daily(self._returns):
+        daily = [table.index.tz is None and not (stamps % pd.Timedelta("1D").as_unit("ns").value).any()
+                 for table, stamps in ((bars, own), (self._returns, other))]
+        if self.known_delay is None and daily[0] != daily[1]:
             raise ValueError(f"{self}: one table is daily, the other intraday. Say with known_delay how many hours "
                              "after midnight UTC of its date a daily bar is known (if that is ours: minus so many).")
         delay = 0 if self.known_delay is None else self.known_delay.as_unit("ns").value
@@ -255,19 +256,14 @@ def _nanoseconds(bars) -> np.ndarray:
     return bars.index.as_unit("ns").asi8
 
 
-def _is_daily(bars) -> bool:
-    return bars.index.tz is None and not (_nanoseconds(bars) % 86_400_000_000_000).any()
-
-
 class FeatureSet(TransformerMixin, BaseEstimator):
     """Features side by side: an sklearn transformer from bars (n rows) to a DataFrame (n, k).
 
-    features : a list (or one) of shipped features; functions of bars that give a Series (named
-        by the function) or a DataFrame (its own names) on bars.index; dicts {"name": either},
-        which name it, or head the names (name_column) where it has several columns.
-
-    .names : list of str; before `fit` what the features promise (a function: its `.names`,
-        else its `__name__`), after it the columns they gave
+    features : a list (or one) of shipped features; functions of bars that give a Series (named by
+        the function) or a DataFrame (its own names) on bars.index; dicts {"name": either}, which
+        name it, or head the names (name_column) where it has several columns.
+    .names : list of str; before `fit` what is promised (by a function: its `.names`, else its
+        `__name__`), after it the columns that came
     .lookback, .warmup : the largest of any; a function without such an attribute counts 1
 
     Nothing is learnt, so `transform` needs no `fit`; calling it transforms too, which makes it a

@@ -1,27 +1,21 @@
-"""mlkit's event loop: one event a bar through `handle_market`."""
+"""mlkit's event loop with a strategy that says its decisions at once."""
 
 import common
 
 from mlkit.engine import Costs, FixedQuantity, MeanReversion, RealisticExecutionHandler, backtest
 
 
-class BarByBar(MeanReversion):
-    """The rule as a learner would write it: `decide`, which says all decisions at once, is not used."""
+def preparing(strategy, engine):
+    """The `prepare` that `common.main` wants."""
+    options = {"execution": RealisticExecutionHandler(Costs(0, 5, 5)), "sizer": FixedQuantity(1), "cash": common.CASH,
+               "engine": engine}
 
-    decide = None
-    handle_market = MeanReversion.handle_market
+    def prepare(bars):
+        bars = bars.rename(columns=str.lower)
+        return lambda: backtest(bars, strategy, **options).metrics["n_trades"]
 
-
-def prepare(bars):
-    bars = bars.rename(columns=str.lower)
-    options = {"execution": RealisticExecutionHandler(Costs(0, 5, 5)), "sizer": FixedQuantity(1), "cash": common.CASH}
-
-    def run():
-        result = backtest(bars, BarByBar(common.WINDOW), engine="events", **options)
-        return result.metrics["n_trades"]
-
-    return run
+    return prepare
 
 
 if __name__ == "__main__":
-    common.main(prepare)
+    common.main(preparing(MeanReversion(common.WINDOW), engine="events"))

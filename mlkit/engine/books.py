@@ -60,15 +60,18 @@ class Stamps:
 class Book:
     """One instrument: its bars as plain lists, and where the loop stands in them."""
 
-    def __init__(self, symbol: str, bars: pd.DataFrame, costs, decisions=None, scores=None):
+    def __init__(self, symbol: str, bars: pd.DataFrame, costs, ignored=False, decisions=None, scores=None):
         self.symbol = symbol
+        self.ignored = ignored  # not what the strategy trades
         self.close = bars["close"].tolist()
         whole = "open" in bars
         self.open, self.high, self.low = (bars[c].tolist() if whole else self.close for c in ("open", "high", "low"))
         self.has_volume = "volume" in bars
         self.volume = bars["volume"].tolist() if self.has_volume else [math.nan] * len(self.close)
-        self.timestamps = Stamps(bars.index)
-        self.events = map(MarketEvent, bars.index, repeat(symbol), self.open, self.high, self.low, self.close, self.volume)
+        # A list of timestamps is slow to make: worth it only where every bar becomes an event.
+        self.timestamps = bars.index.tolist() if decisions is None else Stamps(bars.index)
+        self.events = map(MarketEvent, self.timestamps, repeat(symbol), self.open, self.high, self.low, self.close,
+                          self.volume) if decisions is None else None
         self.at = -1  # the bar the loop stands on
         self.order: WorkingOrder | None = None
         self.levels: tuple | None = None  # the live (stop, target)
@@ -80,12 +83,6 @@ class Book:
             self.volatility, self.mean_volume = (values.tolist() for values in market)
         self.decisions = None if decisions is None else decisions.tolist()
         self.scores = None if scores is None else scores.tolist()
-
-    def event(self) -> MarketEvent:
-        """The bar the loop stands on; to be asked for once at each."""
-        event = next(self.events)
-        self.timestamps.at, self.timestamps.stamp = self.at, event.timestamp
-        return event
 
 
 @dataclass(slots=True)

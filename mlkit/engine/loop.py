@@ -39,11 +39,10 @@ class Run:
         self.working = 0  # how many orders are on their way
 
     def run(self, progress=iter) -> Record:
-        record, portfolio, safe = self.record, self.portfolio, not self.execution.unsafe_same_bar
+        portfolio, safe = self.portfolio, not self.execution.unsafe_same_bar
         positions, marks, borrows = portfolio.positions, portfolio.marks, self.costs.borrow_bps_per_year > 0
-        hear = self.read_decision if self.vectorised else self.ask_strategy
-        for present in progress(self.timeline):
-            self.clock += 1
+        hear, equities = self.read_decision if self.vectorised else self.ask_strategy, self.record.equity
+        for self.clock, present in enumerate(progress(self.timeline)):
             for book in present:
                 book.at += 1
                 if borrows and positions[book.symbol] < 0.0:
@@ -62,12 +61,12 @@ class Run:
                 if self.working and not safe:
                     self.fill_orders(present, at_open=False)
                     equity = portfolio.value()
-            record.equity.append(equity)
+            equities.append(equity)
             if equity <= 0.0:
-                record.bankrupt = True
+                self.record.bankrupt = True
                 break
         self.close_books()
-        return record
+        return self.record
 
     def close_books(self) -> None:
         """The bars have ended, or the money has: what still works expires."""
@@ -203,12 +202,14 @@ class Run:
 
     def ask_strategy(self, book: Book) -> list[SignalEvent]:
         """What the strategy says to this bar."""
-        if self.strategy.symbol not in (None, book.symbol):
+        if book.ignored:
             return []
-        signals = self.strategy.handle_market(book.event())
+        signals = self.strategy.handle_market(next(book.events))
+        if not signals:
+            return []
         if isinstance(signals, SignalEvent):
             raise ValueError("handle_market must return a list of SignalEvent, not a single one")
-        return signals or []
+        return signals
 
     def read_decision(self, book: Book) -> list[SignalEvent]:
         """The signal behind this bar's decision, when it would change what is held."""

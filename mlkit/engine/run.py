@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -54,11 +56,12 @@ def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None,
     _check_volume(tables, execution.costs)
     portfolio = Portfolio(float(cash), tables)
     strategy.attach(portfolio)
-    books = _books(tables, strategy, execution.costs)
-    index, timeline = _timeline(tables, books)
-    wrap = partial(tqdm, desc="backtest", unit=" bars", unit_scale=True) if progress else iter
-    record = Run(books, timeline, strategy, portfolio=portfolio, execution=execution, risk=risk, sizer=sizer,
-                 allow_short=allow_short).run(wrap)
+    with _collector_paused():
+        books = _books(tables, strategy, execution.costs)
+        index, timeline = _timeline(tables, books)
+        wrap = partial(tqdm, desc="backtest", unit=" bars", unit_scale=True) if progress else iter
+        record = Run(books, timeline, strategy, portfolio=portfolio, execution=execution, risk=risk, sizer=sizer,
+                     allow_short=allow_short).run(wrap)
     return BacktestResult(index, record, tables, name=strategy_name(strategy), cash=float(cash),
                           start=_first_tradable(index, tables, strategy, execution), execution=execution,
                           engine="events")
@@ -82,6 +85,18 @@ def compare(bars, strategies: dict[str, Strategy], **options) -> dict[str, Backt
 
 def strategy_name(strategy: Strategy) -> str:
     return strategy.model_name or type(strategy).__name__
+
+
+@contextmanager
+def _collector_paused():
+    """No garbage collection meanwhile: a run makes very many small objects, and no cycles of them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _check_strategy(strategy) -> None:
@@ -121,13 +136,11 @@ def _check_volume(tables: dict, costs) -> None:
 def _books(tables: dict, strategy: Strategy, costs) -> dict[str, Book]:
     vectorised, books = uses_decide(strategy), {}
     for symbol, table in tables.items():
-        decisions = scores = None
+        ignored, decisions, scores = strategy.symbol not in (None, symbol), None, None
         if vectorised:
-            decisions = np.zeros(len(table), dtype=np.int8)
-            if strategy.symbol in (None, symbol):
-                decisions = checked_decisions(strategy, table)
-                scores = strategy.scores(table) if strategy.scores is not None else None
-        books[symbol] = Book(symbol, table, costs, decisions, scores)
+            decisions = np.zeros(len(table), dtype=np.int8) if ignored else checked_decisions(strategy, table)
+            scores = None if ignored or strategy.scores is None else strategy.scores(table)
+        books[symbol] = Book(symbol, table, costs, ignored, decisions, scores)
     return books
 
 

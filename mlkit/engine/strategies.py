@@ -12,9 +12,9 @@ array([ 0,  0,  0,  1, -1], dtype=int8)
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from itertools import islice
+from math import dist, sqrt
 
 import numpy as np
 import pandas as pd
@@ -111,25 +111,25 @@ class MeanReversion(Strategy):
                              f"not window={window}, enter={enter}, exit={exit}")
         self.window, self.enter, self.exit = window, enter, exit
         self.lookback = window
-        self._root = math.sqrt(window - 1)
+        self._root = sqrt(window - 1)
         self._closes: dict[str, deque] = {}
 
     def handle_market(self, event: MarketEvent) -> list[SignalEvent]:
-        window, close = self.window, event.close
-        closes = self._closes.get(event.symbol)
+        window, close, symbol = self.window, event.close, event.symbol
+        closes = self._closes.get(symbol)
         if closes is None:
-            closes = self._closes[event.symbol] = deque(maxlen=window)
+            closes = self._closes[symbol] = deque(maxlen=window)
         closes.append(close)
         if len(closes) < window:
             return []
         mean = sum(closes) / window
-        deviation = math.dist(closes, (mean,) * window) / self._root
+        deviation = dist(closes, (mean,) * window) / self._root
         if deviation < FLAT * close:
             return []
         score = (close - mean) / deviation
         if score < self.enter:
-            return [] if self.held(event.symbol) > 0 else self.signal(event, "BUY")
-        if score > self.exit and self.held(event.symbol) > 0:
+            return [] if self.held(symbol) > 0 else self.signal(event, "BUY")
+        if score > self.exit and self.held(symbol) > 0:
             return self.signal(event, "SELL")
         return []
 

@@ -1,0 +1,44 @@
+"""The README: its commands exist, its figures are measured, its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_speed_in_the_readme_is_in_the_measured_table():
+    figures = re.findall(r"\b\d{2,3},\d{3}\b(?= bars a second| in the same)", README)
+    table = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert figures and all(f"| {figure} |" in table for figure in figures), figures
+
+
+def test_every_make_target_named_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([a-z]+)\b", README, re.MULTILINE))
+    assert named and named <= targets, named - targets
+
+
+@pytest.mark.parametrize("page", ["README.md", "benchmarks/README.md"])
+def test_links_lead_to_files(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (ROOT / page).parent.joinpath(link).exists(), link
+
+
+def test_the_attribution_lines_are_printed():
+    sources = (ROOT / "data" / "SOURCES.md").read_text(encoding="utf-8")
+    line = next(line for line in sources.splitlines() if line.startswith("Attribution lines"))
+    for attribution in re.findall(r'"([^"]+)"', line):
+        assert attribution in README, attribution
+
+
+def test_the_examples_run():
+    """Both code blocks, one after the other, as a reader would."""
+    scope = {}
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        exec(compile(block, "README.md", "exec"), scope)
+    result = scope["backtest"](scope["load_bars"]("GE").loc["2010":], scope["Momentum"]())
+    assert scope["result"].metrics["n_trades"] > 100 and len(result.fills) > 100
