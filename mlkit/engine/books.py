@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mlkit.engine.events import MarketEvent, OrderEvent, OrderState
-from mlkit.engine.execution import trailing_market
+from mlkit.engine.execution import calendar_days, trailing_market
 from mlkit.engine.portfolio import FLAT_TOLERANCE
 
 FILL_NUMBERS = ("quantity", "price", "reference", "decision_price", "delay", "spread", "slippage", "impact",
@@ -57,17 +57,21 @@ class Stamps:
         return self.stamp
 
 
+def _floats(bars: pd.DataFrame, column: str) -> list[float]:
+    return bars[column].to_numpy(dtype=float).tolist()
+
+
 class Book:
     """One instrument: its bars as plain lists, and where the loop stands in them."""
 
     def __init__(self, symbol: str, bars: pd.DataFrame, costs, ignored=False, decisions=None, scores=None):
         self.symbol = symbol
         self.ignored = ignored  # not what the strategy trades
-        self.close = bars["close"].tolist()
+        self.close = _floats(bars, "close")
         whole = "open" in bars
-        self.open, self.high, self.low = (bars[c].tolist() if whole else self.close for c in ("open", "high", "low"))
+        self.open, self.high, self.low = (_floats(bars, c) if whole else self.close for c in ("open", "high", "low"))
         self.has_volume = "volume" in bars
-        self.volume = bars["volume"].tolist() if self.has_volume else [math.nan] * len(self.close)
+        self.volume = _floats(bars, "volume") if self.has_volume else [math.nan] * len(self.close)
         # A list of timestamps is slow to make: worth it only where every bar becomes an event.
         self.timestamps = bars.index.tolist() if decisions is None else Stamps(bars.index)
         self.events = map(MarketEvent, self.timestamps, repeat(symbol), self.open, self.high, self.low, self.close,
@@ -81,6 +85,7 @@ class Book:
         if costs.impact:
             market = trailing_market(bars["close"].to_numpy(), bars["volume"].to_numpy())
             self.volatility, self.mean_volume = (values.tolist() for values in market)
+        self.days = calendar_days(bars.index) if costs.borrow_bps_per_year else None
         self.decisions = None if decisions is None else decisions.tolist()
         self.scores = None if scores is None else scores.tolist()
 

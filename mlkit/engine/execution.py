@@ -123,6 +123,11 @@ def impact_fraction(factor, quantity, volatility, mean_volume):
     return factor * volatility * np.sqrt(quantity / mean_volume)
 
 
+def calendar_days(index) -> np.ndarray:
+    """Calendar days (fractions for intraday bars) since the bar before: (n,), NaN first."""
+    return np.append(np.nan, np.diff(index.as_unit("ns").asi8) / 86_400e9)
+
+
 def trailing_market(close: np.ndarray, volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Volatility and mean volume of the 20 bars before each bar, the bar itself excluded.
 

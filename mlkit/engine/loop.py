@@ -82,8 +82,7 @@ class Run:
     def accrue_borrow(self, book: Book) -> None:
         """Rent of the shares owed since the previous bar, by calendar day, on the previous close."""
         i = book.at
-        days = (book.timestamps[i] - book.timestamps[i - 1]).total_seconds() / 86400.0
-        fee = -self.portfolio.position(book.symbol) * book.close[i - 1] * days * self.costs.borrow_per_day
+        fee = float(-self.portfolio.position(book.symbol) * book.close[i - 1] * book.days[i] * self.costs.borrow_per_day)
         self.portfolio.pay(fee)
         self.record.borrow.append((self.clock, book.symbol, fee))
 

@@ -112,9 +112,9 @@ class BacktestResult:
 
     @cached_property
     def counts(self) -> pd.Series:
-        signals, orders = len(self._record.signals), len(self._record.orders)
-        return pd.Series({"signals": signals, "exits": int((self._orders["cause"] != "signal").sum()),
-                          "orders": orders, "vetoes": len(self._record.vetoes)}, name=self.name)
+        outcomes, causes = self._record.signal_columns()["outcome"], self._orders["cause"]
+        return pd.Series({"signals": len(outcomes), "exits": int((causes != "signal").sum()), "orders": len(causes),
+                          "vetoes": int((outcomes != "order").sum())}, name=self.name)
 
     # ---- to look at
 

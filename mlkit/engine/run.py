@@ -16,13 +16,14 @@ from mlkit.engine.books import Book
 from mlkit.engine.execution import RealisticExecutionHandler
 from mlkit.engine.loop import Run
 from mlkit.engine.portfolio import Portfolio
+from mlkit.engine.replay import Jump, Prices, whole_trades, why_not
 from mlkit.engine.result import BacktestResult
 from mlkit.engine.risk import RiskManager
 from mlkit.engine.sizing import FixedFraction
 from mlkit.engine.strategies import Strategy, uses_decide
 from mlkit.markets import BarsError, check_bars
 
-ENGINES = ("auto", "events")
+ENGINES = ("auto", "events", "replay")
 
 
 def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None, cash: float = 100_000.0,
@@ -37,7 +38,8 @@ def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None,
     sizer : default FixedFraction(1.0), all of the equity
     cash : initial capital, account currency
     allow_short : whether a SELL may open a short position
-    engine : "events", the loop; "auto", the quickest that gives the same result
+    engine : "events", the loop; "replay", its fast twin, or ValueError where it cannot
+        run this (mlkit.engine.replay says when); "auto", the replay where it can
     progress : show a progress bar
 
     The arguments are left as they were: the run works on copies. Raises BarsError
@@ -54,17 +56,33 @@ def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None,
     strategy, execution, risk, sizer = (copy.deepcopy(part) for part in (
         strategy, execution or RealisticExecutionHandler(), risk or RiskManager(), sizer or FixedFraction(1.0)))
     _check_volume(tables, execution.costs)
-    portfolio = Portfolio(float(cash), tables)
-    strategy.attach(portfolio)
+    vectorised = uses_decide(strategy)
+    obstacle = why_not(tables, vectorised, execution, risk, sizer)
+    if engine == "replay" and obstacle:
+        raise ValueError(f"the replay cannot run this: {obstacle}; engine=\"auto\" or \"events\" can")
+    replayed = engine != "events" and not obstacle
+    options = {"execution": execution, "risk": risk, "sizer": sizer, "allow_short": allow_short}
     with _collector_paused():
-        books = _books(tables, strategy, execution.costs)
-        index, timeline = _timeline(tables, books)
-        wrap = partial(tqdm, desc="backtest", unit=" bars", unit_scale=True) if progress else iter
-        record = Run(books, timeline, strategy, portfolio=portfolio, execution=execution, risk=risk, sizer=sizer,
-                     allow_short=allow_short).run(wrap)
+        decided = {symbol: _decisions(strategy, symbol, table) if vectorised else (None, None)
+                   for symbol, table in tables.items()}
+        record = None
+        if replayed:
+            (symbol, table), = tables.items()
+            record = whole_trades(Prices(symbol, table), decided[symbol][0], scores=decided[symbol][1],
+                                  model_name=strategy.model_name, cash=float(cash), **options)
+        if record is None:
+            portfolio = Portfolio(float(cash), tables)
+            strategy.attach(portfolio)
+            books = {symbol: Book(symbol, table, execution.costs, strategy.symbol not in (None, symbol), *decided[symbol])
+                     for symbol, table in tables.items()}
+            index, timeline = _timeline(tables, books)
+            wrap = partial(tqdm, desc="backtest", unit=" bars", unit_scale=True) if progress else iter
+            record = (Jump if replayed else Run)(books, timeline, strategy, portfolio=portfolio, **options).run(wrap)
+        else:
+            index = table.index
     return BacktestResult(index, record, tables, name=strategy_name(strategy), cash=float(cash),
                           start=_first_tradable(index, tables, strategy, execution), execution=execution,
-                          engine="events")
+                          engine="replay" if replayed else "events")
 
 
 def compare(bars, strategies: dict[str, Strategy], **options) -> dict[str, BacktestResult]:
@@ -133,15 +151,12 @@ def _check_volume(tables: dict, costs) -> None:
                              f"set impact=0 and max_participation=1.0")
 
 
-def _books(tables: dict, strategy: Strategy, costs) -> dict[str, Book]:
-    vectorised, books = uses_decide(strategy), {}
-    for symbol, table in tables.items():
-        ignored, decisions, scores = strategy.symbol not in (None, symbol), None, None
-        if vectorised:
-            decisions = np.zeros(len(table), dtype=np.int8) if ignored else checked_decisions(strategy, table)
-            scores = None if ignored or strategy.scores is None else strategy.scores(table)
-        books[symbol] = Book(symbol, table, costs, ignored, decisions, scores)
-    return books
+def _decisions(strategy: Strategy, symbol: str, table: pd.DataFrame) -> tuple:
+    """(decisions, scores or None) of a strategy for one instrument."""
+    if strategy.symbol not in (None, symbol):
+        return np.zeros(len(table), dtype=np.int8), None
+    scores = None if strategy.scores is None else strategy.scores(table)
+    return checked_decisions(strategy, table), scores
 
 
 def checked_decisions(strategy: Strategy, bars: pd.DataFrame) -> np.ndarray:

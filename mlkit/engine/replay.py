@@ -1,0 +1,274 @@
+"""The replay: the loop's orders, fills and equity to the last bit, without its idle bars.
+
+It takes all decisions at once (`Strategy.decide`) and visits only the bars where
+something happens, in one of two ways:
+
+- `whole_trades`: long or flat, one size rule, nothing that delays or refuses an order.
+  Decisions alternate buy, sell, buy, sell; prices, costs and equity are arrays, and
+  only a size that depends on the cash before it is worked out trade by trade.
+- `Jump`: anything else that `decide` can say (shorts, borrow, impact, participation
+  caps, bars without volume, lots, risk limits, latency). It is the loop itself, every
+  fill by the loop's own methods, that skips from one decision or working order to the next.
+
+It does not cover, and `backtest(engine="auto")` runs the event loop for: strategies
+without `decide`, several instruments at once, `unsafe_same_bar`, and risk managers,
+sizers or execution handlers other than those named in `SIZERS` and beside it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+import numpy as np
+
+from mlkit.engine.events import OrderReason, OrderState
+from mlkit.engine.execution import IdealExecutionHandler, RealisticExecutionHandler, fill_price
+from mlkit.engine.loop import Run
+from mlkit.engine.portfolio import FLAT_TOLERANCE
+from mlkit.engine.risk import RiskManager
+from mlkit.engine.sizing import FixedFraction, FixedQuantity
+
+SIZERS = (FixedFraction, FixedQuantity)
+
+
+def why_not(tables: dict, vectorised: bool, execution, risk, sizer) -> str:
+    """Why the replay cannot run this backtest; "" if it can."""
+    if not vectorised:
+        return "the strategy has no decide(bars) of its own"
+    if len(tables) > 1:
+        return "there are several instruments"
+    if type(execution) not in (IdealExecutionHandler, RealisticExecutionHandler) or execution.unsafe_same_bar:
+        return "fills at the same bar and execution handlers of your own need the event loop"
+    if type(risk) is not RiskManager:
+        return f"the risk manager is a {type(risk).__name__}"
+    return "" if type(sizer) in SIZERS else f"the sizer is a {type(sizer).__name__}"
+
+
+class Prices:
+    """The columns of a bars table as arrays: what fills refer to, what is marked, what was traded."""
+
+    __slots__ = ("symbol", "index", "reference", "close", "volume")
+
+    def __init__(self, symbol: str, bars):
+        self.symbol, self.index = symbol, bars.index
+        self.close = bars["close"].to_numpy(dtype=float)
+        self.reference = bars["open"].to_numpy(dtype=float) if "open" in bars else self.close
+        self.volume = bars["volume"].to_numpy(dtype=float) if "volume" in bars else None
+
+
+# ---- whole trades, in arrays
+
+
+def whole_trades(prices: Prices, decisions: np.ndarray, *, execution, risk, sizer, cash, allow_short, scores=None,
+                 model_name="") -> Trades | None:
+    """The run as arrays, or None where some order would wait, be refused, or open a short position."""
+    costs, wait = execution.costs, 1 + execution.latency_bars
+    if allow_short or costs.impact or risk != RiskManager() or sizer.lot_size is not None:
+        return None
+    at = alternating(decisions)
+    n, fill = len(prices.close), at + wait
+    if wait > 1 and len(at) > 1 and (at[1:] - at[:-1]).min() < wait:
+        return None  # decided again while an order is still on its way
+    filled = fill[: np.searchsorted(fill, n)]
+    reference = prices.reference[filled]
+    side = np.ones(len(filled))
+    side[1::2] = -1.0
+    price = fill_price(side, reference, costs.half_spread, costs.slippage, 0.0)
+    sized = _sizes(sizer, cash, prices.close[at], price, costs)
+    if sized is None:
+        return None
+    wanted, units, commission, cash_after = sized
+    if prices.volume is not None:
+        volume = prices.volume[filled]
+        room = costs.max_participation * volume if execution.capped else volume > 0.0
+        enough = units <= room if execution.capped else room
+        if not ((volume > 0.0) & enough).all():
+            return None
+    held = np.where(side > 0.0, units, 0.0)
+    lengths = np.diff(np.concatenate([[0], filled, [n]]))
+    equity = np.repeat(np.concatenate([[0.0], held]), lengths)
+    equity *= prices.close
+    equity += np.repeat(np.concatenate([[cash], cash_after]), lengths)
+    if not equity.min() > 0.0:
+        return None
+    return Trades(prices, costs, at, filled, side, reference, price, wanted, units, commission, held, equity,
+                  None if scores is None else scores[at], model_name)
+
+
+def alternating(decisions: np.ndarray) -> np.ndarray:
+    """Bars of the decisions that change what is held: a buy, the first sell after it, a buy, ..."""
+    said = np.flatnonzero(decisions)
+    codes = decisions[said]
+    changes = np.empty(len(said), dtype=bool)
+    if len(said):
+        changes[0] = codes[0] > 0
+        np.not_equal(codes[1:], codes[:-1], out=changes[1:])
+    return said[changes]
+
+
+def _sizes(sizer, cash, close, price, costs):
+    """(units wanted by each order, units of each fill, commissions, cash after each fill), or None.
+
+    close : (orders,) at the decisions; price : (fills,). Buys and sells take turns, from flat with `cash`.
+    """
+    rate, fee, n = costs.commission_rate, costs.commission_min, len(price)
+    if type(sizer) is FixedQuantity:
+        units = np.full(n, sizer.units)
+        commission = np.maximum(fee, rate * price * units)
+        flow = units * price
+        flow[::2] *= -1.0
+        money = np.cumsum(np.concatenate([[cash], flow - commission]))
+        before, paid = money[:-1][::2], price[::2]
+        if (np.minimum(before / (paid * (1.0 + rate)), (before - fee) / paid) >= sizer.units).all():
+            return np.full(len(close), sizer.units), units, commission, money[1:]
+    return _sizes_by_cash(sizer, cash, close.tolist(), price.tolist(), rate, fee)
+
+
+def _sizes_by_cash(sizer, cash, close, price, rate, fee):
+    """The same, trade by trade, where a size depends on the money made before it."""
+    fraction, fixed = (sizer.fraction, None) if type(sizer) is FixedFraction else (None, sizer.units)
+    wanted, units, commission, money = [], [], [], []
+    for k in range(0, len(close), 2):
+        want = fraction * cash / close[k] if fixed is None else fixed
+        wanted.append(want)
+        if k == len(price):
+            break
+        paid = price[k]
+        affordable = min(cash / (paid * (1.0 + rate)), (cash - fee) / paid)
+        bought = affordable if affordable < want else want
+        if not bought > 0.0:
+            return None
+        charge = max(fee, rate * paid * bought)
+        cash += -(bought * paid) - charge
+        units.append(bought), commission.append(charge), money.append(cash)
+        if k + 1 < len(close):
+            wanted.append(bought)
+        if k + 1 >= len(price):
+            continue
+        got = price[k + 1]
+        charge = max(fee, rate * got * bought)
+        cash += bought * got - charge
+        if not cash > 0.0:
+            return None
+        units.append(bought), commission.append(charge), money.append(cash)
+    return np.array(wanted), np.array(units), np.array(commission), np.array(money)
+
+
+class Trades:
+    """The record of a run in whole trades: what `Record` is to the loop, its columns made when asked for."""
+
+    bankrupt = False
+
+    def __init__(self, prices, costs, at, filled, side, reference, price, wanted, units, commission, held, equity,
+                 scores, model_name):
+        self.prices, self.costs, self.at, self.filled, self.side = prices, costs, at, filled, side
+        self.reference, self.price, self.wanted, self.units = reference, price, wanted, units
+        self.commission, self.held, self.equity = commission, held, equity
+        self.scores, self.model_name = scores, model_name
+        self.positions = {prices.symbol: (float(held[-1]) if len(held) else 0.0, float(prices.close[-1]))}
+
+    def _all(self, value, n=None) -> np.ndarray:
+        return np.full(len(self.at) if n is None else n, value, dtype=object)
+
+    def order_columns(self) -> dict[str, np.ndarray]:
+        n, done = len(self.at), len(self.filled)
+        sign = np.where(np.arange(n) % 2, -1.0, 1.0)
+        quantity, filled = sign * self.wanted, np.zeros(n)
+        filled[:done] = self.side * self.units
+        whole = np.abs(quantity - filled) <= FLAT_TOLERANCE * np.abs(quantity)
+        state, reason = self._all(str(OrderState.FILLED)), self._all(str(OrderReason.FILLED))
+        state[~whole], reason[~whole] = str(OrderState.PARTLY_FILLED), str(OrderReason.CASH)
+        state[done:], reason[done:] = str(OrderState.EXPIRED), str(OrderReason.END_OF_DATA)
+        return {"order_id": np.arange(1, n + 1), "clock": self.at, "symbol": self._all(self.prices.symbol),
+                "quantity": quantity, "state": state, "reason": reason, "filled": filled,
+                "cause": self._all("signal"), "level": self.prices.close[self.at]}
+
+    def fill_columns(self) -> dict[str, np.ndarray]:
+        n = len(self.filled)
+        quantity, decided, traded = self.side * self.units, self.prices.close[self.at[:n]], self.reference * self.units
+        return {"clock": self.filled, "symbol": self._all(self.prices.symbol, n), "quantity": quantity,
+                "price": self.price, "reference": self.reference, "decision_price": decided,
+                "delay": (self.reference - decided) * quantity, "spread": traded * self.costs.half_spread,
+                "slippage": traded * self.costs.slippage, "impact": np.zeros(n), "commission": self.commission,
+                "order_id": np.arange(1, n + 1), "position": self.held}
+
+    def signal_columns(self) -> dict[str, np.ndarray]:
+        direction = self._all("BUY")
+        direction[1::2] = "SELL"
+        strength = np.ones(len(self.at)) if self.scores is None else self.scores
+        return {"clock": self.at, "symbol": self._all(self.prices.symbol), "direction": direction,
+                "price": self.prices.close[self.at], "strength": strength, "model": self._all(self.model_name),
+                "outcome": self._all("order")}
+
+    def borrow_columns(self) -> dict[str, np.ndarray]:
+        return {"clock": np.empty(0, dtype=np.int64), "symbol": np.empty(0, dtype=object), "amount": np.empty(0)}
+
+
+# ---- anything else that `decide` can say
+
+
+class Jump(Run):
+    """The loop over one instrument, from one bar where something happens to the next."""
+
+    def run(self, progress=iter):
+        book, portfolio, record = next(iter(self.books.values())), self.portfolio, self.record
+        symbol, close = book.symbol, np.asarray(book.close)
+        decisions = np.asarray(book.decisions)
+        self.buys, self.sells = np.flatnonzero(decisions > 0).tolist(), np.flatnonzero(decisions < 0).tolist()
+        n, equity = len(close), np.empty(len(close))
+        while book.at < n - 1:
+            due = min(self.next_bar(book), n)
+            done = self.idle(book, due, close, equity)
+            if done == due < n:
+                self.clock = book.at = due
+                if self.costs.borrow_bps_per_year and portfolio.positions[symbol] < 0.0:
+                    self.accrue_borrow(book)
+                if self.working:
+                    self.fill_orders([book], at_open=True)
+                portfolio.marks[symbol] = book.close[due]
+                equity[due] = portfolio.value()
+                if equity[due] > 0.0:
+                    for signal in self.read_decision(book):
+                        self.take(signal, book)
+            if not equity[book.at] > 0.0:
+                record.bankrupt = True
+                break
+        record.equity = equity[: book.at + 1]
+        self.close_books()
+        return record
+
+    def next_bar(self, book) -> int:
+        """The next bar at which an order may fill or a decision would change what is held."""
+        after, held = book.at + 1, self.portfolio.held(book.symbol)
+        bars = [max(after, book.order.eligible)] if book.order else []
+        if held <= 0.0:
+            bars += self.buys[(k := bisect_left(self.buys, after)) : k + 1]
+        if held > 0.0 or (held == 0.0 and self.allow_short and self.strategy.shorts_from_flat):
+            bars += self.sells[(k := bisect_left(self.sells, after)) : k + 1]
+        return min(bars, default=len(book.close))
+
+    def idle(self, book, until: int, close: np.ndarray, equity: np.ndarray) -> int:
+        """Cash, equity and its peak over the bars in which nothing is done; returns `until`, or where the money ended."""
+        first, portfolio = book.at + 1, self.portfolio
+        if first >= until:
+            return until
+        position = portfolio.positions[book.symbol]
+        fees = None
+        cash = portfolio.cash
+        if position < 0.0 and self.costs.borrow_bps_per_year:
+            fees = -position * close[first - 1 : until - 1] * book.days[first:until] * self.costs.borrow_per_day
+            cash = np.cumsum(np.concatenate([[cash], -fees]))[1:]
+        stretch = equity[first:until]
+        stretch[:] = cash
+        if position:
+            stretch += position * close[first:until]
+        ends = stretch <= 0.0
+        last = first + int(np.argmax(ends)) if position and ends.any() else until - 1
+        if fees is not None:
+            portfolio.cash = float(cash[last - first])
+            self.record.borrow.extend((bar, book.symbol, fee) for bar, fee in
+                                      zip(range(first, last + 1), fees.tolist()))
+        portfolio.peak = max(portfolio.peak, float(stretch[: last - first + 1].max()))
+        book.at = self.clock = last
+        portfolio.marks[book.symbol] = book.close[last]
+        return until if last == until - 1 and equity[last] > 0.0 else last
