@@ -23,9 +23,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parent / ".bench"
 ENGINES = {  # name: (title, requirement of its own environment; None = mlkit's, largest number of bars)
+    "mlkit_replay": ("mlkit, replay", None, 10_000_000),
     "mlkit_bar_by_bar": ("mlkit, event loop, `handle_market` a bar", None, 1_000_000),
     "mlkit_events": ("mlkit, event loop, `decide` at once", None, 1_000_000),
     "backtesting_py": ("backtesting.py 0.6.6", ["backtesting==0.6.6"], 1_000_000),
+    "vectorbt_py": ("vectorbt 1.2.0", ["vectorbt==1.2.0"], 1_000_000),
+    "backtrader_py": ("backtrader 1.9.78.123", ["backtrader==1.9.78.123", "pandas==3.1.1"], 100_000),
+    "bt_py": ("bt 1.4.1", ["bt==1.4.1"], 100_000),
 }
 START, END = "<!-- engines -->", "<!-- /engines -->"
 

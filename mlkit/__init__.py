@@ -18,7 +18,7 @@ _MODULE_OF = {
         "labels": "direction next_drawdown next_level next_return next_volatility triple_barrier",
         "engine": "BacktestResult BuyAndHold Costs FillEvent FixedFraction FixedQuantity IdealExecutionHandler "
                   "MLStrategy MarketEvent MeanReversion MovingAverageCross OrderEvent RealisticExecutionHandler "
-                  "RiskManager SignalEvent Strategy backtest compare",
+                  "RiskManager SignalEvent Strategy backtest compare sweep",
         "batch": "record recorded",
     }.items()
     for name in names.split()

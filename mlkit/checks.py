@@ -89,16 +89,16 @@ def _plainly_good(bars, positive: bool) -> bool:
             and all(bars[column].dtype == np.float64 for column in kept)):
         return False
     values = {column: bars[column].to_numpy() for column in kept}
-    if any(not (-np.inf < v.min() and v.max() < np.inf) for v in values.values()):
-        return False  # NaN among them, or an infinity
-    if "volume" in values and values.pop("volume").min() < 0:
-        return False
-    if positive and min(v.min() for v in values.values()) <= 0:
+    volume = values.pop("volume", np.zeros(1))
+    least = 0.0 if positive else -np.inf
+    if not (volume.min() >= 0 and volume.max() < np.inf):  # False for NaN too
         return False
     if list(values) == ["close"]:
-        return True
-    return len(values) == 4 and all((values["low"] <= values[name]).all() and (values[name] <= values["high"]).all()
-                                    for name in ("open", "close"))
+        return bool(least < values["close"].min() and values["close"].max() < np.inf)
+    # Once low and high are finite, what lies between them is.
+    return bool(len(values) == 4 and least < values["low"].min() and values["high"].max() < np.inf
+                and all((values["low"] <= values[name]).all() and (values[name] <= values["high"]).all()
+                        for name in ("open", "close")))
 
 
 def _message(symbol: str, faults: pd.DataFrame) -> str:

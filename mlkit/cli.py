@@ -28,7 +28,9 @@ def main():
 @click.option("--timeout", default=1800.0, show_default=True, type=click.FloatRange(min=1),
               help="Seconds one notebook may take.")
 def run(notebooks, out, given, timeout):
-    """Run notebooks (without a name: the whole course) and put them on one page.
+    """Run lessons and put them on one page.
+
+    Without a name: the whole course.
 
     \b
     Example:
@@ -54,7 +56,9 @@ def run(notebooks, out, given, timeout):
 @click.option("--timeout", default=1800.0, show_default=True, type=click.FloatRange(min=1),
               help="Seconds one notebook may take.")
 def notebooks(notebooks, timeout):
-    """Make the committed outputs anew, in place and byte for byte stable.
+    """Write the lessons' outputs anew, in place.
+
+    Byte for byte the same where nothing changed.
 
     \b
     Example:
@@ -74,17 +78,31 @@ def notebooks(notebooks, timeout):
 
 
 @main.command()
-def data():
-    """Show the bundled market data: what, from when to when, and what to beware of.
+@click.argument("name", required=False)
+def data(name):
+    """Show the bundled market data, or all about one.
+
+    What there is, from when to when, how many bars; with a NAME also its licence,
+    its source and what to beware of.
 
     \b
     Example:
       mlkit data
+      mlkit data WTI
     """
-    from mlkit.markets import datasets
+    from mlkit.markets import datasets, load_bars
 
-    click.echo(readable(datasets(), shutil.get_terminal_size().columns))
-    click.echo("\nLoad one with: from mlkit.markets import load_bars; bars = load_bars(\"GE\")")
+    table = datasets()
+    if name is None:
+        click.echo(readable(table[["name", "kind", "first", "last", "rows"]], 110))
+        click.echo("\nAll about one, quirks included: mlkit data WTI")
+        return
+    try:
+        load_bars(name)
+    except ValueError as error:
+        raise click.ClickException(str(error).replace("datasets()", "`mlkit data`")) from error
+    click.echo(readable(table[table["name"] == name], shutil.get_terminal_size().columns))
+    click.echo(f"\nLoad it with: from mlkit import load_bars; bars = load_bars({name!r})")
 
 
 def readable(table, width: int) -> str:

@@ -96,7 +96,7 @@ def write_index(out: Path, outcomes: list[Outcome], waiting=()) -> Path:
     """
     failed = sum(outcome.failed for outcome in outcomes)
     seconds = sum(outcome.seconds for outcome in outcomes)
-    summary = f"{len(outcomes)} notebooks in {duration(seconds)}; " + (f"{failed} failed." if failed else "none failed.")
+    summary = f"{len(outcomes)} notebook{'s' * (len(outcomes) != 1)} in {duration(seconds)}; " + (f"{failed} failed." if failed else "none failed.")
     if waiting:
         summary += f" {len(waiting)} still to run."
     rows = [_row(outcome) for outcome in outcomes]
@@ -115,6 +115,9 @@ def _row(outcome: Outcome) -> str:
         title = html.escape(title_of(notebook, outcome.notebook))
         file = quote(outcome.output.stem)
         title = f'<a href="{file}.html">{title}</a><br><small><a href="{file}.ipynb">{name}</a> for JupyterLab</small>'
+        told = notebook.metadata.get("papermill", {}).get("parameters", {})
+        if told:
+            title += f"<br><small>run with {html.escape(', '.join(f'{key} = {value}' for key, value in told.items()))}</small>"
         found = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(format_value(value))}</dd>"
                         for key, value in recorded(notebook).items())
         found = f"<dl>{found}</dl>" if found else ""

@@ -13,11 +13,13 @@ infinity: a series that does not move has no Sharpe ratio.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
 DAYS_PER_YEAR = 252
-CONSTANT = 1e-12  # spread of returns, relative to their size (to 1 % at least), below which they do not move
+CONSTANT = 1e-12  # deviation of returns, relative to their mean (to 1 % at least), below which they do not move
 
 
 def _array(values) -> np.ndarray:
@@ -32,7 +34,7 @@ def periods_per_year(index: pd.DatetimeIndex) -> float:
     """
     if len(index) < 2:
         return np.nan
-    seconds = np.median(np.diff(index.as_unit("s").asi8[-10_000:]))
+    seconds = np.median(np.diff(index[-10_000:].as_unit("s").asi8))
     days = seconds / 86400
     if days < 0.9:
         years = (index[-1] - index[0]).total_seconds() / (365.25 * 86400)
@@ -47,10 +49,8 @@ def periods_per_year(index: pd.DatetimeIndex) -> float:
 
 def sharpe(returns, periods_per_year: float = DAYS_PER_YEAR) -> float:
     """Annualised Sharpe ratio of returns (n,); NaN for fewer than two or for a constant series."""
-    returns = _array(returns)
-    if len(returns) < 2 or _is_constant(returns):
-        return np.nan
-    return float(returns.mean() / returns.std(ddof=1) * np.sqrt(periods_per_year))
+    mean, deviation = _moments(_array(returns))
+    return _ratio(mean, deviation, periods_per_year)
 
 
 def sortino(returns, periods_per_year: float = DAYS_PER_YEAR) -> float:
@@ -59,16 +59,13 @@ def sortino(returns, periods_per_year: float = DAYS_PER_YEAR) -> float:
     Sortino & Price (1994), with a target of 0. NaN when nothing was lost.
     """
     returns = _array(returns)
-    if len(returns) < 2 or _is_constant(returns):
-        return np.nan
-    downside = np.sqrt(np.mean(np.minimum(returns, 0.0) ** 2))
-    return float(returns.mean() / downside * np.sqrt(periods_per_year)) if downside > 0 else np.nan
+    mean, deviation = _moments(returns)
+    return np.nan if np.isnan(_ratio(mean, deviation, 1.0)) else _ratio(mean, _downside(returns), periods_per_year)
 
 
 def volatility(returns, periods_per_year: float = DAYS_PER_YEAR) -> float:
     """Annualised sample standard deviation (ddof=1); NaN for fewer than two returns."""
-    returns = _array(returns)
-    return float(returns.std(ddof=1) * np.sqrt(periods_per_year)) if len(returns) > 1 else np.nan
+    return _moments(_array(returns))[1] * math.sqrt(periods_per_year)
 
 
 def total_return(returns) -> float:
@@ -78,16 +75,12 @@ def total_return(returns) -> float:
 
 def annual_return(returns, periods_per_year: float = DAYS_PER_YEAR) -> float:
     """Compound return a year; -1 when everything was lost, NaN for no returns."""
-    n, growth = len(returns), 1.0 + total_return(returns)
-    if n == 0:
-        return np.nan
-    return float(growth ** (periods_per_year / n) - 1.0) if growth > 0 else -1.0
+    return _a_year(1.0 + total_return(returns), len(returns), periods_per_year)
 
 
 def drawdown(returns) -> np.ndarray:
     """Equity below its highest point so far, the initial capital included: (n,), 0 or negative."""
-    growth = np.cumprod(1.0 + _array(returns))
-    return growth / np.maximum(np.maximum.accumulate(growth), 1.0) - 1.0 if len(growth) else growth
+    return _of_peak(np.cumprod(1.0 + _array(returns)), 1.0) - 1.0
 
 
 def max_drawdown(returns) -> float:
@@ -103,80 +96,118 @@ def calmar(returns, periods_per_year: float = DAYS_PER_YEAR) -> float:
 
 
 def win_rate(profits) -> float:
-    """Share of closed trades with a net profit above 0; NaN without trades."""
-    profits = _profits(profits)
-    return float((profits > 0).mean()) if len(profits) else np.nan
+    """Share of closed trades with a net profit above 0; NaN without trades.
+
+    Here and below: profits is an array of net profits of closed trades, or the table of trades.
+    """
+    return _of_trades(profits)["win_rate"]
 
 
 def profit_factor(profits) -> float:
     """Gross profits over gross losses of closed trades; NaN when there is no loss."""
-    profits = _profits(profits)
-    losses = -profits[profits < 0].sum()
-    return float(profits[profits > 0].sum() / losses) if losses > 0 else np.nan
+    return _of_trades(profits)["profit_factor"]
 
 
 def average_win(profits) -> float:
-    profits = _profits(profits)
-    return float(profits[profits > 0].mean()) if (profits > 0).any() else np.nan
+    """Mean net profit of the closed trades that gained; NaN when none did."""
+    return _of_trades(profits)["average_win"]
 
 
 def average_loss(profits) -> float:
     """Mean net profit of the closed trades that lost: negative, NaN when none did."""
-    profits = _profits(profits)
-    return float(profits[profits < 0].mean()) if (profits < 0).any() else np.nan
+    return _of_trades(profits)["average_loss"]
 
 
 def turnover(traded_value: float, equity, periods_per_year: float = DAYS_PER_YEAR) -> float:
     """Value traded a year, buys and sells alike, as a multiple of mean equity (n,)."""
     equity = _array(equity)
-    if not len(equity) or not equity.mean() > 0:
-        return np.nan
-    return float(traded_value / equity.mean() * periods_per_year / len(equity))
+    mean = equity.sum() / len(equity) if len(equity) else np.nan
+    return float(traded_value / mean * periods_per_year / len(equity)) if mean > 0 else np.nan
 
 
-def summary(returns, equity, profits, held, traded_value: float, waterfall: dict, periods_per_year: float,
-            n_open_trades: int = 0) -> dict[str, float]:
-    """Every figure of a backtest, by name.
+def summary(returns, equity, cash: float, profits, held: float, traded_value: float, waterfall: dict,
+            periods_per_year: float, n_open_trades: int = 0) -> dict[str, float]:
+    """Every figure of a backtest, by name; those of the functions above, worked out together.
 
-    returns, equity, held : (n,) over the bars of the statistics; `held` says whether
-        anything was held at each close
-    profits : net profits of the closed trades
+    returns, equity : (n,) over the bars of the statistics; cash : the equity before them
+    profits : net profits of the closed trades; held : share of bars with a position at the close
     traded_value : sum of |quantity| x price over the fills
     waterfall : signed effects on profit, with "gross" and the six costs
     """
+    n = len(returns)
+    mean, deviation = _moments(returns)
+    ratio = _ratio(mean, deviation, periods_per_year)
+    growth = equity[-1] / cash if n else np.nan
+    a_year = _a_year(growth, n, periods_per_year)
+    depth = float(_of_peak(equity, cash).min()) - 1.0 if n else np.nan
     costs = {name: -waterfall[name] for name in ("delay", "spread", "slippage", "impact", "commission", "borrow")}
     total_cost, gross = sum(costs.values()), waterfall["gross"]
     return {
-        "total_return": total_return(returns),
-        "annual_return": annual_return(returns, periods_per_year),
-        "volatility": volatility(returns, periods_per_year),
-        "sharpe": sharpe(returns, periods_per_year),
-        "sortino": sortino(returns, periods_per_year),
-        "max_drawdown": max_drawdown(returns),
-        "calmar": calmar(returns, periods_per_year),
+        "total_return": float(growth) - 1.0,
+        "annual_return": a_year,
+        "volatility": deviation * math.sqrt(periods_per_year),
+        "sharpe": ratio,
+        "sortino": np.nan if np.isnan(ratio) else _ratio(mean, _downside(returns), periods_per_year),
+        "max_drawdown": depth,
+        "calmar": a_year / -depth if depth < 0 else np.nan,
         "n_trades": float(len(profits)),
         "n_open_trades": float(n_open_trades),
-        "win_rate": win_rate(profits),
-        "profit_factor": profit_factor(profits),
-        "average_win": average_win(profits),
-        "average_loss": average_loss(profits),
-        "exposure": float(np.mean(held)) if len(held) else np.nan,
+        **_of_trades(profits),
+        "exposure": held,
         "turnover": turnover(traded_value, equity, periods_per_year),
         "trading_cost": total_cost - costs["delay"],
         "total_cost": total_cost,
         **{f"{name}_cost": cost for name, cost in costs.items()},
         "cost_share_of_gross": total_cost / gross if gross > 0 else np.nan,
         "periods_per_year": float(periods_per_year),
-        "n_bars": float(len(returns)),
+        "n_bars": float(n),
     }
 
 
-def _profits(trades) -> np.ndarray:
-    """Net profits of closed trades, from such an array or from the table of trades."""
-    if isinstance(trades, pd.DataFrame):
-        trades = trades.loc[~trades["open"], "net_profit"]
-    return _array(trades)
+# ---- what several of them share
 
 
-def _is_constant(values: np.ndarray) -> bool:
-    return np.ptp(values) <= CONSTANT * max(np.abs(values).max(), 0.01)
+def _moments(returns: np.ndarray) -> tuple[float, float]:
+    """Mean and sample standard deviation (ddof=1); NaN for fewer than two."""
+    n = len(returns)
+    if n < 2:
+        return np.nan, np.nan
+    mean = float(returns.sum()) / n
+    away = returns - mean
+    return mean, math.sqrt(float(np.dot(away, away)) / (n - 1))
+
+
+def _ratio(mean: float, deviation: float, periods_per_year: float) -> float:
+    if not deviation > CONSTANT * max(abs(mean), 0.01):
+        return np.nan
+    return mean / deviation * math.sqrt(periods_per_year)
+
+
+def _downside(returns: np.ndarray) -> float:
+    lost = np.minimum(returns, 0.0)
+    return math.sqrt(float(np.dot(lost, lost)) / len(lost))
+
+
+def _a_year(growth: float, n: int, periods_per_year: float) -> float:
+    if n == 0:
+        return np.nan
+    return float(growth ** (periods_per_year / n) - 1.0) if growth > 0 else -1.0
+
+
+def _of_peak(equity: np.ndarray, start: float) -> np.ndarray:
+    """Equity as a share of its highest value so far, `start` included."""
+    peak = np.maximum.accumulate(equity)
+    np.maximum(peak, start, out=peak)
+    return np.divide(equity, peak, out=peak)
+
+
+def _of_trades(profits) -> dict[str, float]:
+    if isinstance(profits, pd.DataFrame):
+        profits = profits.loc[~profits["open"], "net_profit"]
+    profits = _array(profits)
+    wins, losses = profits[profits > 0], profits[profits < 0]
+    gained, lost = float(wins.sum()), float(losses.sum())
+    return {"win_rate": len(wins) / len(profits) if len(profits) else np.nan,
+            "profit_factor": gained / -lost if lost < 0 else np.nan,
+            "average_win": gained / len(wins) if len(wins) else np.nan,
+            "average_loss": lost / len(losses) if len(losses) else np.nan}

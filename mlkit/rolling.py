@@ -33,18 +33,41 @@ def rolling_moments(values, window: int) -> tuple[np.ndarray, np.ndarray]:
     cancellation however far the values are from zero. Raises ValueError for a window under 1.
     """
     values = np.ascontiguousarray(values, dtype=float)
-    if window < 1:
-        raise ValueError(f"a window needs at least 1 value, not {window}")
-    n = len(values)
-    mean, deviation = np.full(n, np.nan), np.full(n, np.nan)
-    for first in range(0, n - window + 1, CHUNK):
-        part = values[first : first + CHUNK + window - 1]
-        total, squares = _window_sums(part, window)
-        at = slice(first + window - 1, first + window - 1 + len(total))
+    mean, deviation = np.full(len(values), np.nan), np.full(len(values), np.nan)
+    for at, total, squares in _windows(values, window):
         np.divide(total, window, out=mean[at])
         if window > 1:
             np.sqrt(squares / (window - 1), out=deviation[at])
     return mean, deviation
+
+
+def rolling_score(values, window: int, flat: float) -> np.ndarray:
+    """(value - mean) / standard deviation (ddof=1) over the last `window` values: (n,).
+
+    NaN for the first window - 1 values, and where the standard deviation is below
+    `flat` times the value. The mean and the deviation are those of `rolling_moments`.
+    """
+    values = np.ascontiguousarray(values, dtype=float)
+    score = np.full(len(values), np.nan)
+    for at, total, squares in _windows(values, window):
+        now = values[at]
+        squares /= window - 1
+        deviation = np.sqrt(squares, out=squares)
+        part = np.subtract(now, total / window, out=score[at])
+        still = deviation < flat * np.abs(now)
+        if still.any():
+            deviation[still] = np.nan
+        part /= deviation
+    return score
+
+
+def _windows(values: np.ndarray, window: int):
+    """(slice of the results, sums, sums of squared deviations) of all full windows, chunk by chunk."""
+    if window < 1:
+        raise ValueError(f"a window needs at least 1 value, not {window}")
+    for first in range(0, len(values) - window + 1, CHUNK):
+        total, squares = _window_sums(values[first : first + CHUNK + window - 1], window)
+        yield slice(first + window - 1, first + window - 1 + len(total)), total, squares
 
 
 def _window_sums(values: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:

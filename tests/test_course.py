@@ -177,7 +177,11 @@ def test_data_prints_a_table_that_fits():
     text = readable(table, 80)
     assert "WTI   1986-01-02" in text and max(map(len, text.splitlines())) <= 80
     result = CliRunner().invoke(main, ["data"])
-    assert result.exit_code == 0 and "WTI" in result.stdout and "load_bars" in result.stdout
+    assert result.exit_code == 0 and "WTI " in result.stdout and "-36.98" not in result.stdout
+    one = CliRunner().invoke(main, ["data", "WTI"])
+    assert one.exit_code == 0 and "-36.98 on 2020-04-20" in one.stdout and "load_bars('WTI')" in one.stdout
+    typo = CliRunner().invoke(main, ["data", "EURUDS"])
+    assert typo.exit_code == 1 and "did you mean EURUSD" in typo.output
 
 
 @pytest.mark.parametrize("command", ["run", "notebooks", "data"])

@@ -15,6 +15,13 @@ def test_every_speed_in_the_readme_is_in_the_measured_table():
     assert figures and all(f"| {figure} |" in table for figure in figures), figures
 
 
+def test_the_figures_under_the_picture_are_in_the_lesson():
+    caption = re.search(r"\*Lesson 00: (.*?)\*\n", README, re.DOTALL).group(1)
+    lesson = (ROOT / "notebooks" / "00_first_ml_strategy.ipynb").read_text(encoding="utf-8")
+    figures = re.findall(r"\d[\d,]*\d", caption)
+    assert len(figures) == 4 and all(figure in lesson for figure in figures), figures
+
+
 def test_every_make_target_named_exists():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set(re.findall(r"(?:`|^)make ([a-z]+)\b", README, re.MULTILINE))

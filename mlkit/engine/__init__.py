@@ -15,9 +15,10 @@ from mlkit.engine.risk import RiskManager
 from mlkit.engine.run import backtest, compare
 from mlkit.engine.sizing import FixedFraction, FixedQuantity
 from mlkit.engine.strategies import BuyAndHold, MeanReversion, MLStrategy, MovingAverageCross, Strategy
+from mlkit.engine.sweep import sweep
 
 __all__ = [
     "BacktestResult", "BuyAndHold", "Costs", "FillEvent", "FixedFraction", "FixedQuantity", "IdealExecutionHandler",
     "MLStrategy", "MarketEvent", "MeanReversion", "MovingAverageCross", "OrderEvent", "Portfolio",
-    "RealisticExecutionHandler", "RiskManager", "SignalEvent", "Strategy", "VetoEvent", "backtest", "compare",
+    "RealisticExecutionHandler", "RiskManager", "SignalEvent", "Strategy", "VetoEvent", "backtest", "compare", "sweep",
 ]

@@ -17,6 +17,7 @@ import pandas as pd
 from mlkit.engine.events import MarketEvent, OrderEvent, OrderState
 from mlkit.engine.execution import calendar_days, trailing_market
 from mlkit.engine.portfolio import FLAT_TOLERANCE
+from mlkit.engine.trades import round_trips
 
 FILL_NUMBERS = ("quantity", "price", "reference", "decision_price", "delay", "spread", "slippage", "impact",
                 "commission")
@@ -102,6 +103,15 @@ class Record:
     borrow: list = field(default_factory=list)  # (clock, symbol, amount)
     positions: dict = field(default_factory=dict)  # symbol -> (units, mark) at the end
     bankrupt: bool = False
+
+    def order_keys(self) -> dict[str, np.ndarray]:
+        """What identifies the orders: clock, symbol, quantity, filled, and state and reason as bytes."""
+        columns = self.order_columns()
+        return {**columns, "state": columns["state"].astype("S16"), "reason": columns["reason"].astype("S16")}
+
+    def trades(self) -> dict[str, np.ndarray]:
+        """Columns of the trades, flat to flat (`mlkit.engine.trades`)."""
+        return round_trips(self.fill_columns(), self.borrow_columns(), self.positions)
 
     def order_columns(self) -> dict[str, np.ndarray]:
         """Columns of the table of orders, with `clock`, `cause` and `level` beside the public ones."""

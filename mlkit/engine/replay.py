@@ -18,6 +18,7 @@ sizers or execution handlers other than those named in `SIZERS` and beside it.
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import zip_longest
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def whole_trades(prices: Prices, decisions: np.ndarray, *, execution, risk, size
 
 def alternating(decisions: np.ndarray) -> np.ndarray:
     """Bars of the decisions that change what is held: a buy, the first sell after it, a buy, ..."""
-    said = np.flatnonzero(decisions)
+    said = np.flatnonzero(decisions != 0)
     codes = decisions[said]
     changes = np.empty(len(said), dtype=bool)
     if len(said):
@@ -111,47 +112,55 @@ def _sizes(sizer, cash, close, price, costs):
 
     close : (orders,) at the decisions; price : (fills,). Buys and sells take turns, from flat with `cash`.
     """
-    rate, fee, n = costs.commission_rate, costs.commission_min, len(price)
+    rate, fee, fills = costs.commission_rate, costs.commission_min, len(price)
+    wanted = np.full(len(close), float(getattr(sizer, "units", np.nan)))
     if type(sizer) is FixedQuantity:
-        units = np.full(n, sizer.units)
-        commission = np.maximum(fee, rate * price * units)
-        flow = units * price
-        flow[::2] *= -1.0
-        money = np.cumsum(np.concatenate([[cash], flow - commission]))
+        units = np.full(fills, float(sizer.units))
+        commission, money = _accounts(cash, price, units, rate, fee)
         before, paid = money[:-1][::2], price[::2]
         if (np.minimum(before / (paid * (1.0 + rate)), (before - fee) / paid) >= sizer.units).all():
-            return np.full(len(close), sizer.units), units, commission, money[1:]
-    return _sizes_by_cash(sizer, cash, close.tolist(), price.tolist(), rate, fee)
+            return wanted, units, commission, money[1:]
+    wants, buys = _buys_by_cash(sizer, cash, close[::2].tolist(), price[::2].tolist(), price[1::2].tolist(), rate, fee)
+    if not (np.array(buys) > 0.0).all():
+        return None
+    units = np.repeat(buys, 2)[:fills]
+    wanted[::2] = wants
+    wanted[1::2] = buys[: len(close) // 2]
+    commission, money = _accounts(cash, price, units, rate, fee)
+    return (wanted, units, commission, money[1:]) if money[2::2].min(initial=1.0) > 0.0 else None
 
 
-def _sizes_by_cash(sizer, cash, close, price, rate, fee):
-    """The same, trade by trade, where a size depends on the money made before it."""
-    fraction, fixed = (sizer.fraction, None) if type(sizer) is FixedFraction else (None, sizer.units)
-    wanted, units, commission, money = [], [], [], []
-    for k in range(0, len(close), 2):
-        want = fraction * cash / close[k] if fixed is None else fixed
-        wanted.append(want)
-        if k == len(price):
+def _accounts(cash, price, units, rate, fee):
+    """Commission of each fill, and cash before the first and after each: (fills,), (fills + 1,)."""
+    commission = rate * price * units
+    if fee:
+        commission = np.maximum(fee, commission)
+    flow = units * price
+    flow[::2] *= -1.0
+    flow -= commission
+    return commission, np.cumsum(np.concatenate([[cash], flow]))
+
+
+def _buys_by_cash(sizer, cash, close, paid, got, rate, fee):
+    """Units wanted and units bought, trade by trade, where a size depends on the money made before it."""
+    fraction, fixed, gross_up = getattr(sizer, "fraction", None), getattr(sizer, "units", None), 1.0 + rate
+    wants, buys = [], []
+    for decided, price, sold in zip_longest(close, paid, got):
+        want = fraction * cash / decided if fixed is None else fixed
+        wants.append(want)
+        if price is None:
             break
-        paid = price[k]
-        affordable = min(cash / (paid * (1.0 + rate)), (cash - fee) / paid)
-        bought = affordable if affordable < want else want
-        if not bought > 0.0:
-            return None
-        charge = max(fee, rate * paid * bought)
-        cash += -(bought * paid) - charge
-        units.append(bought), commission.append(charge), money.append(cash)
-        if k + 1 < len(close):
-            wanted.append(bought)
-        if k + 1 >= len(price):
+        affordable = cash / (price * gross_up)
+        if fee:
+            affordable = min(affordable, (cash - fee) / price)
+        units = affordable if affordable < want else want
+        buys.append(units)
+        if sold is None:
             continue
-        got = price[k + 1]
-        charge = max(fee, rate * got * bought)
-        cash += bought * got - charge
-        if not cash > 0.0:
-            return None
-        units.append(bought), commission.append(charge), money.append(cash)
-    return np.array(wanted), np.array(units), np.array(commission), np.array(money)
+        charge, returned = rate * price * units, rate * sold * units
+        cash += -(units * price) - (charge if charge > fee else fee)
+        cash += units * sold - (returned if returned > fee else fee)
+    return wants, buys
 
 
 class Trades:
@@ -167,41 +176,58 @@ class Trades:
         self.scores, self.model_name = scores, model_name
         self.positions = {prices.symbol: (float(held[-1]) if len(held) else 0.0, float(prices.close[-1]))}
 
-    def _all(self, value, n=None) -> np.ndarray:
-        return np.full(len(self.at) if n is None else n, value, dtype=object)
-
-    def order_columns(self) -> dict[str, np.ndarray]:
+    def order_keys(self) -> dict[str, np.ndarray]:
+        """What identifies the orders, as `Record.order_keys`."""
         n, done = len(self.at), len(self.filled)
-        sign = np.where(np.arange(n) % 2, -1.0, 1.0)
-        quantity, filled = sign * self.wanted, np.zeros(n)
+        quantity, filled = self.wanted.copy(), np.zeros(n)
+        quantity[1::2] *= -1.0
         filled[:done] = self.side * self.units
         whole = np.abs(quantity - filled) <= FLAT_TOLERANCE * np.abs(quantity)
-        state, reason = self._all(str(OrderState.FILLED)), self._all(str(OrderReason.FILLED))
-        state[~whole], reason[~whole] = str(OrderState.PARTLY_FILLED), str(OrderReason.CASH)
-        state[done:], reason[done:] = str(OrderState.EXPIRED), str(OrderReason.END_OF_DATA)
-        return {"order_id": np.arange(1, n + 1), "clock": self.at, "symbol": self._all(self.prices.symbol),
-                "quantity": quantity, "state": state, "reason": reason, "filled": filled,
-                "cause": self._all("signal"), "level": self.prices.close[self.at]}
+        state, reason = np.full(n, OrderState.FILLED, "S16"), np.full(n, OrderReason.FILLED, "S16")
+        state[~whole], reason[~whole] = OrderState.PARTLY_FILLED, OrderReason.CASH
+        state[done:], reason[done:] = OrderState.EXPIRED, OrderReason.END_OF_DATA
+        return {"clock": self.at, "quantity": quantity, "filled": filled, "state": state, "reason": reason}
+
+    def order_columns(self) -> dict[str, np.ndarray]:
+        keys, n = self.order_keys(), len(self.at)
+        words = {name: keys[name].astype(str).astype(object) for name in ("state", "reason")}
+        return {**keys, **words, "order_id": np.arange(1, n + 1), "cause": np.full(n, "signal", dtype=object),
+                "level": self.prices.close[self.at]}
 
     def fill_columns(self) -> dict[str, np.ndarray]:
         n = len(self.filled)
         quantity, decided, traded = self.side * self.units, self.prices.close[self.at[:n]], self.reference * self.units
-        return {"clock": self.filled, "symbol": self._all(self.prices.symbol, n), "quantity": quantity,
-                "price": self.price, "reference": self.reference, "decision_price": decided,
-                "delay": (self.reference - decided) * quantity, "spread": traded * self.costs.half_spread,
-                "slippage": traded * self.costs.slippage, "impact": np.zeros(n), "commission": self.commission,
-                "order_id": np.arange(1, n + 1), "position": self.held}
+        return {"clock": self.filled, "quantity": quantity, "price": self.price, "reference": self.reference,
+                "decision_price": decided, "delay": (self.reference - decided) * quantity,
+                "spread": traded * self.costs.half_spread, "slippage": traded * self.costs.slippage,
+                "impact": np.zeros(n), "commission": self.commission, "order_id": np.arange(1, n + 1),
+                "position": self.held}
 
     def signal_columns(self) -> dict[str, np.ndarray]:
-        direction = self._all("BUY")
-        direction[1::2] = "SELL"
-        strength = np.ones(len(self.at)) if self.scores is None else self.scores
-        return {"clock": self.at, "symbol": self._all(self.prices.symbol), "direction": direction,
-                "price": self.prices.close[self.at], "strength": strength, "model": self._all(self.model_name),
-                "outcome": self._all("order")}
+        n = len(self.at)
+        strength = np.ones(n) if self.scores is None else self.scores
+        return {"clock": self.at, "direction": np.resize(np.array(["BUY", "SELL"], dtype=object), n),
+                "price": self.prices.close[self.at], "strength": strength,
+                "model": np.full(n, self.model_name, dtype=object), "outcome": np.full(n, "order", dtype=object)}
 
     def borrow_columns(self) -> dict[str, np.ndarray]:
-        return {"clock": np.empty(0, dtype=np.int64), "symbol": np.empty(0, dtype=object), "amount": np.empty(0)}
+        return {"clock": np.empty(0, dtype=np.int64), "amount": np.empty(0)}
+
+    def trades(self) -> dict[str, np.ndarray]:
+        """Columns of the trades, as `Record.trades`: each buy with its sell."""
+        value = self.side * self.units * self.price
+        flow = -value - self.commission
+        closed, n = len(self.filled) // 2, (len(self.filled) + 1) // 2
+        profit, leave, left = flow[::2].copy(), np.full(n, -1), np.full(n, np.nan)
+        profit[:closed] += flow[1::2]
+        leave[:closed] = self.filled[1::2]
+        left[:closed] = value[1::2] / -self.units[1::2]
+        is_open = leave < 0
+        if n:
+            units, mark = self.positions[self.prices.symbol]
+            profit[-1] += units * mark
+        return {"entry": self.filled[::2], "exit": leave, "quantity": self.units[::2],
+                "entry_price": value[::2] / self.units[::2], "exit_price": left, "net_profit": profit, "open": is_open}
 
 
 # ---- anything else that `decide` can say

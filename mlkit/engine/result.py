@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from mlkit import metrics
-from mlkit.engine.trades import round_trips
 
 COSTS = ("delay", "spread", "slippage", "impact", "commission", "borrow")
 FILL_COLUMNS = ["timestamp", "symbol", "quantity", "price", "reference", "decision_price", *COSTS[:5], "order_id"]
@@ -21,6 +20,7 @@ ORDER_COLUMNS = ["order_id", "timestamp", "symbol", "quantity", "state", "reason
 SIGNAL_COLUMNS = ["timestamp", "symbol", "direction", "price", "strength", "model", "outcome"]
 TRADE_COLUMNS = ["symbol", "entry_time", "exit_time", "quantity", "entry_price", "exit_price", "net_profit",
                  "bars_held", "open"]
+NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # in one unit of an index
 ORDER_BYTES = np.dtype([("timestamp", "<i8"), ("symbol", "S32"), ("quantity", "<f8"), ("filled", "<f8"),
                         ("state", "S16"), ("reason", "S16")])
 
@@ -39,9 +39,11 @@ class BacktestResult:
     engine : "events" or "replay"; unsafe_same_bar and bankrupt : True when it was so
     """
 
-    def __init__(self, index, record, bars, *, name, cash, start, execution, engine):
+    def __init__(self, index, record, bars, *, name, cash, start, execution, engine,
+                 periods_per_year):
         self._index, self._record, self.bars = index, record, bars
         self.name, self.cash, self.execution, self.engine = name, cash, execution, engine
+        self.periods_per_year = periods_per_year
         self._start = min(start, len(index))
         self.unsafe_same_bar = execution.unsafe_same_bar
         self.bankrupt = record.bankrupt
@@ -78,7 +80,7 @@ class BacktestResult:
     @property
     def trades(self) -> pd.DataFrame:
         trips = self._trades
-        columns = dict(trips, entry_time=self._index.take(trips["entry"]),
+        columns = self._with_symbol(trips, entry_time=self._index.take(trips["entry"]),
                        exit_time=self._index.take(trips["exit"]).where(~trips["open"]))
         columns["bars_held"] = self._bars_held()
         return pd.DataFrame({name: columns[name] for name in TRADE_COLUMNS})
@@ -92,22 +94,27 @@ class BacktestResult:
 
     @cached_property
     def metrics(self) -> pd.Series:
-        start = self._start
-        fills, trades = self._fills, self._trades
-        figures = metrics.summary(
-            self._returns, np.asarray(self._record.equity)[start:], trades["net_profit"][~trades["open"]],
-            self._held[start:], float(np.abs(fills["quantity"] * fills["price"]).sum()), self._waterfall,
-            metrics.periods_per_year(self._index), int(trades["open"].sum()))
-        return pd.Series(figures, name=self.name)
+        return pd.Series(self.figures, name=self.name)
+
+    @cached_property
+    def figures(self) -> dict[str, float]:
+        """The metrics as a plain dict."""
+        start, fills, trades = self._start, self._fills, self._trades
+        equity = np.asarray(self._record.equity, dtype=float)[start:]
+        return metrics.summary(
+            self._returns, equity, self.cash, trades["net_profit"][~trades["open"]],
+            self._exposure(), float(np.abs(fills["quantity"] * fills["price"]).sum()), self._waterfall,
+            self.periods_per_year, int(trades["open"].sum()))
 
     @cached_property
     def order_hash(self) -> str:
-        orders = self._orders
-        rows = np.zeros(len(orders["order_id"]), dtype=ORDER_BYTES)
-        rows["timestamp"] = self._index.as_unit("ns").asi8[orders["clock"]]
-        for name in ("symbol", "state", "reason"):
-            rows[name] = np.char.encode(orders[name].astype(str), "utf-8")
-        rows["quantity"], rows["filled"] = orders["quantity"], orders["filled"]
+        orders, index = self._record.order_keys(), self._index
+        rows = np.zeros(len(orders["clock"]), dtype=ORDER_BYTES)
+        rows["timestamp"] = index.asi8[orders["clock"]] * NANOSECONDS[index.unit]
+        symbols = list(self.bars) if len(self.bars) == 1 else orders["symbol"].tolist()
+        rows["symbol"] = [symbol.encode() for symbol in symbols]
+        for name in ("quantity", "filled", "state", "reason"):
+            rows[name] = orders[name]
         return hashlib.sha256(rows.tobytes()).hexdigest()
 
     @cached_property
@@ -132,6 +139,9 @@ class BacktestResult:
                          f"and the run stopped there.")
         if self.unsafe_same_bar:
             notes.append("Unsafe: orders were filled at the close they were decided on. No one can trade there.")
+        yields = [symbol for symbol, table in self.bars.items() if table.attrs.get("kind") == "rate"]
+        if yields:
+            notes.append(f"{', '.join(yields)}: a yield is not a price. Nobody can buy it, so nobody can earn this.")
         for symbol, (units, _) in self._record.positions.items():
             last = self.bars[symbol].index[-1]
             if units and last < self.equity.index[-1]:
@@ -154,17 +164,26 @@ class BacktestResult:
 
     @cached_property
     def _returns(self) -> np.ndarray:
-        equity, start = np.asarray(self._record.equity, dtype=float), self._start
-        return equity[start:] / np.concatenate([[self.cash], equity[start:-1]])[: len(equity) - start] - 1.0
+        equity = np.asarray(self._record.equity, dtype=float)[self._start :]
+        returns = np.empty(len(equity))
+        if len(equity):
+            returns[0] = equity[0] / self.cash
+            np.divide(equity[1:], equity[:-1], out=returns[1:])
+            returns -= 1.0
+        return returns
 
-    @cached_property
-    def _held(self) -> np.ndarray:
-        """Whether anything was held at each close (bars,)."""
-        changes = np.zeros(len(self._record.equity) + 1, dtype=np.int64)
-        trips = self._trades
+    def _exposure(self) -> float:
+        """Share of the bars of the statistics with a position at the close."""
+        n, trips = len(self._record.equity), self._trades
+        if n <= self._start:
+            return np.nan
+        leave = np.where(trips["open"], n, trips["exit"])
+        if len(self._record.positions) == 1:  # one after another: the spans cannot overlap
+            return float((leave - trips["entry"]).sum() / (n - self._start))
+        changes = np.zeros(n + 1, dtype=np.int64)
         np.add.at(changes, trips["entry"], 1)
-        np.add.at(changes, np.where(trips["open"], len(changes) - 1, trips["exit"]), -1)
-        return np.cumsum(changes[:-1]) > 0
+        np.add.at(changes, leave, -1)
+        return float((np.cumsum(changes)[self._start : n] > 0).mean())
 
     @cached_property
     def _orders(self) -> dict:
@@ -176,7 +195,7 @@ class BacktestResult:
 
     @cached_property
     def _trades(self) -> dict:
-        return round_trips(self._fills, self._record.borrow_columns(), self._record.positions)
+        return self._record.trades()
 
     @cached_property
     def _waterfall(self) -> dict[str, float]:
@@ -188,17 +207,24 @@ class BacktestResult:
         return {"gross": gross, **{name: 0.0 - amount for name, amount in paid.items()}}
 
     def _table(self, columns: dict, names: list[str]) -> pd.DataFrame:
-        columns = dict(columns, timestamp=self._index.take(columns["clock"]))
+        columns = self._with_symbol(columns, timestamp=self._index.take(columns["clock"]))
         return pd.DataFrame({name: columns[name] for name in names})
+
+    def _with_symbol(self, columns: dict, **more) -> dict:
+        """Columns of one instrument need not repeat its name; a table does."""
+        if "symbol" not in columns:
+            (symbol,) = self.bars
+            more["symbol"] = np.full(len(next(iter(columns.values()))), symbol, dtype=object)
+        return {**columns, **more}
 
     def _bars_held(self) -> np.ndarray:
         """Bars of its own instrument between entry and exit (the last bar for an open trade)."""
         trips, held = self._trades, np.zeros(len(self._trades["entry"]), dtype=np.int64)
         final = len(self._record.equity) - 1
         leave = np.where(trips["open"], final, trips["exit"])
-        for symbol in self._record.positions:
-            rows = trips["symbol"] == symbol
-            own = self.bars[symbol].index
+        for symbol, table in self.bars.items():
+            rows = slice(None) if len(self.bars) == 1 else trips["symbol"] == symbol
+            own = table.index
             held[rows] = (own.searchsorted(self._index.take(leave[rows]), side="right")
                           - own.searchsorted(self._index.take(trips["entry"][rows]), side="right"))
         return held

@@ -20,10 +20,13 @@ from mlkit.engine.replay import Jump, Prices, whole_trades, why_not
 from mlkit.engine.result import BacktestResult
 from mlkit.engine.risk import RiskManager
 from mlkit.engine.sizing import FixedFraction
-from mlkit.engine.strategies import Strategy, uses_decide
+from mlkit.engine.strategies import (BuyAndHold, MeanReversion, MLStrategy, MovingAverageCross, Strategy,
+                                     uses_decide)
 from mlkit.markets import BarsError, check_bars
+from mlkit.metrics import periods_per_year
 
 ENGINES = ("auto", "events", "replay")
+SHIPPED = (BuyAndHold, MeanReversion, MovingAverageCross, MLStrategy)
 
 
 def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None, cash: float = 100_000.0,
@@ -47,42 +50,69 @@ def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None,
     for a strategy whose symbol is not there, options out of range, or impact and
     participation limits on an instrument that has no volume.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
-    if not (isinstance(cash, (int, float, np.number)) and math.isfinite(cash) and cash > 0):
-        raise ValueError(f"cash must be a positive number, not {cash!r}")
-    _check_strategy(strategy)
-    tables = _tables(bars, strategy)
-    strategy, execution, risk, sizer = (copy.deepcopy(part) for part in (
-        strategy, execution or RealisticExecutionHandler(), risk or RiskManager(), sizer or FixedFraction(1.0)))
-    _check_volume(tables, execution.costs)
-    vectorised = uses_decide(strategy)
-    obstacle = why_not(tables, vectorised, execution, risk, sizer)
-    if engine == "replay" and obstacle:
-        raise ValueError(f"the replay cannot run this: {obstacle}; engine=\"auto\" or \"events\" can")
-    replayed = engine != "events" and not obstacle
-    options = {"execution": execution, "risk": risk, "sizer": sizer, "allow_short": allow_short}
-    with _collector_paused():
+    return Desk(bars, strategy).backtest(
+        strategy, execution=execution, risk=risk, sizer=sizer, cash=cash, allow_short=allow_short, engine=engine,
+        progress=progress)
+
+
+class Desk:
+    """Bars that have been checked once, ready for any number of backtests."""
+
+    def __init__(self, bars, strategy: Strategy):
+        _check_strategy(strategy)
+        self.tables = _tables(bars, strategy)
+        if len(self.tables) == 1:
+            (symbol, table), = self.tables.items()
+            self.index, self.prices = table.index, Prices(symbol, table)
+        else:
+            self.index, self.prices = _union(self.tables), None
+        self.periods_per_year = periods_per_year(self.index)
+
+    def backtest(self, strategy: Strategy, *, execution=None, risk=None, sizer=None, cash=100_000.0, allow_short=False,
+                 engine="auto", progress=False) -> BacktestResult:
+        """As the function `backtest`."""
+        if engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
+        if not (isinstance(cash, (int, float, np.number)) and math.isfinite(cash) and cash > 0):
+            raise ValueError(f"cash must be a positive number, not {cash!r}")
+        _check_strategy(strategy)
+        vectorised, cash = uses_decide(strategy), float(cash)
+        parts = {"execution": execution or RealisticExecutionHandler(), "risk": risk or RiskManager(),
+                 "sizer": sizer or FixedFraction(1.0)}
+        _check_volume(self.tables, parts["execution"].costs)
+        obstacle = why_not(self.tables, vectorised, **parts)
+        if engine == "replay" and obstacle:
+            raise ValueError(f"the replay cannot run this: {obstacle}; engine=\"auto\" or \"events\" can")
+        replayed = engine != "events" and not obstacle
+        if not obstacle and type(strategy) in SHIPPED:
+            settings = parts  # values that cannot change, and a `decide` that changes nothing
+        else:
+            strategy, settings = copy.deepcopy(strategy), copy.deepcopy(parts)
+        with _collector_paused():
+            record = self._record(strategy, settings, cash, allow_short, vectorised, replayed, progress)
+        execution = settings["execution"]
+        return BacktestResult(self.index, record, self.tables, name=strategy_name(strategy), cash=cash,
+                              start=_first_tradable(self.index, self.tables, strategy, execution), execution=execution,
+                              engine="replay" if replayed else "events", periods_per_year=self.periods_per_year)
+
+    def _record(self, strategy, settings, cash, allow_short, vectorised, replayed, progress):
+        """What the run leaves behind, by the quickest way that gives it."""
+        tables = self.tables
         decided = {symbol: _decisions(strategy, symbol, table) if vectorised else (None, None)
                    for symbol, table in tables.items()}
-        record = None
         if replayed:
-            (symbol, table), = tables.items()
-            record = whole_trades(Prices(symbol, table), decided[symbol][0], scores=decided[symbol][1],
-                                  model_name=strategy.model_name, cash=float(cash), **options)
-        if record is None:
-            portfolio = Portfolio(float(cash), tables)
-            strategy.attach(portfolio)
-            books = {symbol: Book(symbol, table, execution.costs, strategy.symbol not in (None, symbol), *decided[symbol])
-                     for symbol, table in tables.items()}
-            index, timeline = _timeline(tables, books)
-            wrap = partial(tqdm, desc="backtest", unit=" bars", unit_scale=True) if progress else iter
-            record = (Jump if replayed else Run)(books, timeline, strategy, portfolio=portfolio, **options).run(wrap)
-        else:
-            index = table.index
-    return BacktestResult(index, record, tables, name=strategy_name(strategy), cash=float(cash),
-                          start=_first_tradable(index, tables, strategy, execution), execution=execution,
-                          engine="replay" if replayed else "events")
+            decisions, scores = decided[self.prices.symbol]
+            record = whole_trades(self.prices, decisions, scores=scores, model_name=strategy.model_name, cash=cash,
+                                  allow_short=allow_short, **settings)
+            if record is not None:
+                return record
+        portfolio, strategy = Portfolio(cash, tables), copy.copy(strategy)
+        strategy.attach(portfolio)
+        books = {symbol: Book(symbol, table, settings["execution"].costs, strategy.symbol not in (None, symbol),
+                              *decided[symbol]) for symbol, table in tables.items()}
+        run = (Jump if replayed else Run)(books, _timeline(self.index, tables, books), strategy, portfolio=portfolio,
+                                          allow_short=allow_short, **settings)
+        return run.run(partial(tqdm, desc="backtest", unit=" bars", unit_scale=True) if progress else iter)
 
 
 def compare(bars, strategies: dict[str, Strategy], **options) -> dict[str, BacktestResult]:
@@ -170,7 +200,7 @@ def checked_decisions(strategy: Strategy, bars: pd.DataFrame) -> np.ndarray:
         raise ValueError(f"{name}.decide gave an array of shape {decisions.shape} for {len(bars)} bars: "
                          f"one decision a bar is due, shape ({len(bars)},)")
     if decisions.dtype == np.int8:
-        bad = (decisions > 1) | (decisions < -1)
+        bad = decisions.view(np.uint8) + np.uint8(1) > 2  # -1, 0 and 1 are 0, 1 and 2 there
     else:
         bad = ~np.isin(decisions, (-1, 0, 1))
     bad[:first] = False
@@ -183,24 +213,30 @@ def checked_decisions(strategy: Strategy, bars: pd.DataFrame) -> np.ndarray:
     return checked
 
 
-def _timeline(tables: dict, books: dict) -> tuple[pd.DatetimeIndex, list]:
-    """The union of all timestamps, and which books have a bar at each."""
-    if len(tables) == 1:
-        (symbol, table), = tables.items()
-        return table.index, [[books[symbol]]] * len(table)
+def _union(tables: dict) -> pd.DatetimeIndex:
+    """All timestamps of all instruments, in order."""
     index = None
     for table in tables.values():
         index = table.index if index is None else index.union(table.index)
+    return index.rename("timestamp")
+
+
+def _timeline(index: pd.DatetimeIndex, tables: dict, books: dict) -> list:
+    """Which books have a bar at each timestamp."""
+    if len(tables) == 1:
+        return [list(books.values())] * len(index)
     timeline = [[] for _ in index]
     for symbol, table in tables.items():
         for at in index.get_indexer(table.index):
             timeline[at].append(books[symbol])
-    return index.rename("timestamp"), timeline
+    return timeline
 
 
 def _first_tradable(index: pd.DatetimeIndex, tables: dict, strategy: Strategy, execution) -> int:
     """Position on the clock of the first bar on which an order could fill."""
     wait = strategy.lookback - 1 + (0 if execution.unsafe_same_bar else 1 + execution.latency_bars)
+    if len(tables) == 1:
+        return min(wait, len(index))
     firsts = [index.get_loc(table.index[wait]) for symbol, table in tables.items()
               if strategy.symbol in (None, symbol) and len(table) > wait]
     return min(firsts, default=len(index))

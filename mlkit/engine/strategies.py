@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 from mlkit.engine.events import MarketEvent, SignalEvent
+from mlkit.engine.sharing import shared
 from mlkit.features import FeatureSet
-from mlkit.rolling import rolling_mean, rolling_moments
+from mlkit.rolling import rolling_mean, rolling_score
 
 FLAT = 1e-12  # of the price: a window that moves less gives no signal
 
@@ -134,11 +135,10 @@ class MeanReversion(Strategy):
         return []
 
     def decide(self, bars: pd.DataFrame) -> np.ndarray:
-        close = bars["close"].to_numpy()
-        mean, deviation = rolling_moments(close, self.window)
-        deviation[deviation < FLAT * np.abs(close)] = np.nan
-        score = (close - mean) / deviation
-        return (score < self.enter).astype(np.int8) - (score > self.exit)
+        score = shared(bars, ("score", self.window),
+                       lambda: rolling_score(bars["close"].to_numpy(dtype=float), self.window, FLAT))
+        return _codes(shared(bars, ("below", self.window, self.enter), lambda: score < self.enter),
+                      shared(bars, ("above", self.window, self.exit), lambda: score > self.exit))
 
 
 class MovingAverageCross(Strategy):
@@ -172,10 +172,12 @@ class MovingAverageCross(Strategy):
         return self.signal(event, "SELL") if held else []
 
     def decide(self, bars: pd.DataFrame) -> np.ndarray:
-        close = bars["close"].to_numpy()
-        gap = rolling_mean(close, self.fast) - rolling_mean(close, self.slow)
+        close = bars["close"].to_numpy(dtype=float)
+        fast, slow = (shared(bars, ("mean", window), lambda window=window: rolling_mean(close, window))
+                      for window in (self.fast, self.slow))
+        gap = fast - slow
         gap[np.abs(gap) <= FLAT * np.abs(close)] = np.nan
-        return (gap > 0).astype(np.int8) - (gap < 0)
+        return _codes(gap > 0, gap < 0)
 
 
 class MLStrategy(Strategy):
@@ -216,6 +218,9 @@ class MLStrategy(Strategy):
 
     def scores(self, bars: pd.DataFrame) -> np.ndarray:
         """The model's score at every bar (n,), NaN before the features begin."""
+        return shared(bars, ("scores", id(self.model), id(self.features)), lambda: self._scores(bars))
+
+    def _scores(self, bars: pd.DataFrame) -> np.ndarray:
         table = self._features_of(bars)
         scores = np.full(len(bars), np.nan)
         first = self.features.lookback - 1
@@ -225,7 +230,7 @@ class MLStrategy(Strategy):
 
     def decide(self, bars: pd.DataFrame) -> np.ndarray:
         scores = self.scores(bars)
-        return (scores > self.enter).astype(np.int8) - (scores < self.exit)
+        return _codes(scores > self.enter, scores < self.exit)
 
     def _features_of(self, bars: pd.DataFrame) -> pd.DataFrame:
         features = self.features
@@ -243,6 +248,11 @@ class MLStrategy(Strategy):
         if 1 not in classes:
             return np.zeros(len(table))
         return self.model.predict_proba(table)[:, classes.index(1)]
+
+
+def _codes(buy: np.ndarray, sell: np.ndarray) -> np.ndarray:
+    """1 where `buy`, -1 where `sell`, 0 where neither or both: (n,) int8."""
+    return buy.view(np.int8) - sell.view(np.int8)
 
 
 def _name_of(model) -> str:

@@ -18,6 +18,9 @@ def round_trips(fills: dict, borrow: dict, positions: dict) -> dict[str, np.ndar
 
     fills, borrow : columns as `Record` gives them; positions : symbol -> (units, mark) at the end
     """
+    if len(positions) == 1:
+        (symbol, held), = positions.items()
+        return _of_symbol(symbol, fills, borrow, *held)
     parts = [_of_symbol(symbol, _rows(fills, symbol), _rows(borrow, symbol), *positions[symbol])
              for symbol in positions]
     parts = [part for part in parts if len(part["entry"])]
@@ -30,8 +33,6 @@ def round_trips(fills: dict, borrow: dict, positions: dict) -> dict[str, np.ndar
 
 def _rows(columns: dict, symbol) -> dict[str, np.ndarray]:
     chosen = columns["symbol"] == symbol
-    if np.all(chosen):
-        return columns
     return {name: values[chosen] for name, values in columns.items()}
 
 
