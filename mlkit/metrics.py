@@ -69,12 +69,12 @@ def volatility(returns, periods_per_year: float = DAYS_PER_YEAR) -> float:
 
 
 def total_return(returns) -> float:
-    """Compound return over all of them: 0.5 = half as much again."""
-    return float(np.prod(1.0 + _array(returns)) - 1.0)
+    """Compound return over all of them: 0.5 = half as much again; NaN for none."""
+    return float(np.prod(1.0 + _array(returns)) - 1.0) if len(returns) else np.nan
 
 
 def annual_return(returns, periods_per_year: float = DAYS_PER_YEAR) -> float:
-    """Compound return a year; -1 when everything was lost, NaN for no returns."""
+    """Compound return a year; -1 when everything was lost, NaN for no returns or beyond the range of floats."""
     return _a_year(1.0 + total_return(returns), len(returns), periods_per_year)
 
 
@@ -140,7 +140,7 @@ def summary(returns, equity, cash: float, profits, held: float, traded_value: fl
     growth = equity[-1] / cash if n else np.nan
     a_year = _a_year(growth, n, periods_per_year)
     depth = float(_of_peak(equity, cash).min()) - 1.0 if n else np.nan
-    costs = {name: -waterfall[name] for name in ("delay", "spread", "slippage", "impact", "commission", "borrow")}
+    costs = {name: 0.0 - waterfall[name] for name in ("delay", "spread", "slippage", "impact", "commission", "borrow")}
     total_cost, gross = sum(costs.values()), waterfall["gross"]
     return {
         "total_return": float(growth) - 1.0,
@@ -191,7 +191,10 @@ def _downside(returns: np.ndarray) -> float:
 def _a_year(growth: float, n: int, periods_per_year: float) -> float:
     if n == 0:
         return np.nan
-    return float(growth ** (periods_per_year / n) - 1.0) if growth > 0 else -1.0
+    if not growth > 0:
+        return -1.0
+    exponent = math.log(growth) * periods_per_year / n
+    return math.expm1(exponent) if exponent < 700 else np.nan  # beyond what a float can hold
 
 
 def _of_peak(equity: np.ndarray, start: float) -> np.ndarray:
@@ -203,7 +206,7 @@ def _of_peak(equity: np.ndarray, start: float) -> np.ndarray:
 
 def _of_trades(profits) -> dict[str, float]:
     if isinstance(profits, pd.DataFrame):
-        profits = profits.loc[~profits["open"], "net_profit"]
+        profits = profits.loc[profits["exit_time"].notna(), "net_profit"]
     profits = _array(profits)
     wins, losses = profits[profits > 0], profits[profits < 0]
     gained, lost = float(wins.sum()), float(losses.sum())

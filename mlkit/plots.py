@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import io
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,9 @@ def figure(rows: int = 1, heights: list[float] | None = None, size: tuple[float,
 def plot_result(result, benchmark=None) -> Figure:
     """Equity (with a benchmark's), its drawdown, and the trades on the price."""
     fig, (top, middle, bottom) = figure(3, [2.2, 1.0, 1.6], (8.0, 6.4))
-    lines = {result.name: result, **({benchmark.name: benchmark} if benchmark is not None else {})}
+    lines = {result.name: result}
+    if benchmark is not None:
+        lines[benchmark.name if benchmark.name != result.name else f"benchmark: {benchmark.name}"] = benchmark
     _equity_lines(top, lines)
     total = result.metrics["total_return"]
     top.set_title(f"{result.name}: {total:+.0%} after costs, deepest drawdown "
@@ -102,7 +105,7 @@ def plot_waterfall(waterfall: pd.Series, title: str) -> Figure:
 
 
 def _equity_lines(axis, results: dict) -> None:
-    for (name, result), (colour, style) in zip(results.items(), CYCLE):
+    for (name, result), (colour, style) in zip(results.items(), cycle(CYCLE)):
         axis.plot(result.equity.index, result.equity.to_numpy(), color=colour, linestyle=style, linewidth=1.2, label=name)
     if all((result.equity > 0).all() for result in results.values()):
         _log_scale(axis)
@@ -122,16 +125,17 @@ def _log_scale(axis) -> None:
 
 
 def _trades_on_price(axis, result) -> None:
-    for symbol in list(result.bars)[:1]:
-        close, fills = result.bars[symbol]["close"], result.fills
-        axis.plot(close.index, close.to_numpy(), color=GREY, linewidth=0.8)
-        fills = fills[fills["symbol"] == symbol]
-        for chosen, marker, colour, label in ((fills["quantity"] > 0, "^", BLUE, "buys"),
-                                              (fills["quantity"] < 0, "v", ORANGE, "sells")):
-            axis.plot(fills["timestamp"][chosen], fills["price"][chosen], marker, color=colour, markersize=3.5,
-                      label=f"{int(chosen.sum())} {label}")
-        axis.set_ylabel(f"{symbol}, price")
-        axis.legend(frameon=False, loc="upper left", ncols=2)
+    """The instrument traded most, its close, and every fill in it."""
+    fills = result.fills
+    symbol = fills["symbol"].mode()[0] if len(fills) else next(iter(result.bars))
+    close, fills = result.bars[symbol]["close"], fills[fills["symbol"] == symbol]
+    axis.plot(close.index, close.to_numpy(), color=GREY, linewidth=0.8)
+    for chosen, marker, colour, label in ((fills["quantity"] > 0, "^", BLUE, "buys"),
+                                          (fills["quantity"] < 0, "v", ORANGE, "sells")):
+        axis.plot(fills["timestamp"][chosen], fills["price"][chosen], marker, color=colour, markersize=3.5,
+                  label=f"{int(chosen.sum())} {label}")
+    axis.set_ylabel(f"{symbol}, price")
+    axis.legend(frameon=False, loc="upper left", ncols=2)
 
 
 # ---- a result as a small page

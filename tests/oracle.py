@@ -200,12 +200,20 @@ def simulate(bars, signals, *, half_spread_bps=0.0, slippage_bps=0.0, commission
     def exit_touched(i):
         """(kind, level, reference) of the stop or target that bar i reaches, or None."""
         stop, target = run.levels
-        if run.position > 0:
+        if run.position > 0:                      # what the open met comes before what the bar met
+            if stop is not None and opens[i] <= stop:
+                return "stop", stop, opens[i]
+            if target is not None and opens[i] >= target:
+                return "target", target, opens[i]
             if stop is not None and lows[i] <= stop:
                 return "stop", stop, min(opens[i], stop)
             if target is not None and highs[i] >= target:
                 return "target", target, max(opens[i], target)
         if run.position < 0:
+            if stop is not None and opens[i] >= stop:
+                return "stop", stop, opens[i]
+            if target is not None and opens[i] <= target:
+                return "target", target, opens[i]
             if stop is not None and highs[i] >= stop:
                 return "stop", stop, max(opens[i], stop)
             if target is not None and lows[i] <= target:

@@ -52,7 +52,7 @@ def test_trades():
     for figure in (metrics.win_rate, metrics.profit_factor, metrics.average_win, metrics.average_loss):
         assert np.isnan(figure(np.array([])))
     assert np.isnan(metrics.profit_factor([5.0])), "no loss: undefined, not infinite"
-    table = pd.DataFrame({"net_profit": [10.0, -4.0, 99.0], "open": [False, False, True]})
+    table = pd.DataFrame({"net_profit": [10.0, -4.0, 99.0], "exit_time": [pd.Timestamp(1), pd.Timestamp(2), pd.NaT]})
     assert metrics.win_rate(table) == 0.5, "an open trade has not won yet"
 
 

@@ -83,7 +83,7 @@ class Book:
         self.capacity = math.inf  # what is left of this bar's volume for us, once asked for
         self.capacity_at = -1
         self.volatility = self.mean_volume = None
-        if costs.impact:
+        if costs.impact and self.has_volume:
             market = trailing_market(bars["close"].to_numpy(), bars["volume"].to_numpy())
             self.volatility, self.mean_volume = (values.tolist() for values in market)
         self.days = calendar_days(bars.index) if costs.borrow_bps_per_year else None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from numbers import Real
 
 import msgspec
 import pandas as pd
@@ -57,6 +58,7 @@ class VetoReason(StrEnum):
     MAX_POSITION = "max_position"
     MAX_EXPOSURE = "max_exposure"
     MAX_DRAWDOWN = "max_drawdown"
+    RISK = "risk"  # a risk manager that gave no reason
 
 
 class MarketEvent(msgspec.Struct, frozen=True, gc=False):
@@ -96,13 +98,13 @@ class SignalEvent(msgspec.Struct, frozen=True, gc=False):
         if self.direction not in DIRECTIONS:
             raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, not {self.direction!r} "
                              f"({self.symbol}, {self.timestamp})")
-        if not math.isfinite(self.price):
+        if not (isinstance(self.price, Real) and math.isfinite(self.price)):
             raise ValueError(f"a signal needs a finite price, not {self.price} ({self.symbol}, {self.timestamp})")
         if self.stop is None and self.target is None:
             return
         side = -1.0 if self.direction == "SELL" else 1.0
         for name, level, sign in (("stop", self.stop, -side), ("target", self.target, side)):
-            if level is not None and not (level > 0 and (level - self.price) * sign > 0):
+            if level is not None and not (isinstance(level, Real) and level > 0 and (level - self.price) * sign > 0):
                 where = "above" if sign > 0 else "below"
                 raise ValueError(f"the {name} of a {self.direction} at {self.price} must lie {where} it, "
                                  f"not at {level} ({self.symbol}, {self.timestamp})")

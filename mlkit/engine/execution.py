@@ -22,7 +22,7 @@ BPS = 1e-4
 IMPACT_WINDOW = 20  # bars of trailing volatility and volume in the impact law
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Costs:
     """What trading costs. Names ending in `_bps` are 1e-4 of the traded value, a side.
 
@@ -73,7 +73,7 @@ class Costs:
         return self.borrow_bps_per_year * BPS / 365.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RealisticExecutionHandler:
     """Fills at the next open, with costs; `latency_bars` opens later if asked.
 
@@ -100,7 +100,7 @@ class RealisticExecutionHandler:
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class IdealExecutionHandler:
     """Fills everything at the next open at no cost: the yardstick, never the truth."""
 

@@ -11,6 +11,7 @@ The loop is told what to trade by `Book`s, one an instrument, and leaves behind 
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 from mlkit.engine.books import Book, Record, WorkingOrder
 from mlkit.engine.events import FillEvent, OrderEvent, OrderReason, OrderState, SignalEvent, VetoEvent, VetoReason
@@ -119,7 +120,7 @@ class Run:
 
     def execute(self, book: Book, quantity: float, reference: float, increasing: bool) -> None:
         """Fill up to `quantity` (signed) of the book's order, and end the order when it is done."""
-        order, lot = book.order, book.order.event.lot_size
+        order, lot = book.order, book.order.event.lot_size if increasing else None
         side = 1.0 if quantity > 0.0 else -1.0
         units = whole_lots(min(abs(quantity), self.capacity(book)), lot)
         if units <= 0.0:
@@ -130,6 +131,8 @@ class Run:
         if math.isnan(impact):
             return  # nothing has traded for 20 bars: no price for the impact, so the order waits
         price = fill_price(side, reference, self.half_spread, self.slippage, impact)
+        if price <= 0.0:
+            return  # more impact than price: no one would buy, so the order waits
         short_of_cash = False
         if increasing:
             affordable = max(self.affordable(price, order.fee_left), 0.0)
@@ -179,17 +182,14 @@ class Run:
     # ---- stops and targets
 
     def check_levels(self, book: Book) -> None:
-        """A gap fills at the open, a move through fills at the level; the stop comes before the target."""
-        position = self.portfolio.position(book.symbol)
-        i, long = book.at, position > 0.0
-        for cause, level in zip(("stop", "target"), book.levels):
-            if level is None:
-                continue
-            below = long == (cause == "stop")  # is the level hit from above, by falling prices?
-            start, extreme = book.open[i], (book.low if below else book.high)[i]
-            gapped = start <= level if below else start >= level
-            if gapped or (extreme <= level if below else extreme >= level):
-                return self.exit(book, cause, level, start if gapped else level)
+        """A gap fills at the open, a move through fills at the level, and there the stop comes before the target."""
+        i, long = book.at, self.portfolio.position(book.symbol) > 0.0
+        for path in ((book.open, book.open), (book.low, book.high)):  # at the open, then inside the bar
+            for cause, level in zip(("stop", "target"), book.levels):
+                below = long == (cause == "stop")  # is the level met by falling prices?
+                price = (path[0] if below else path[1])[i]
+                if level is not None and (price <= level if below else price >= level):
+                    return self.exit(book, cause, level, price if path[0] is book.open else level)
 
     def exit(self, book: Book, cause: str, level: float, reference: float) -> None:
         """A child order that leaves the whole position, within this bar."""
@@ -204,10 +204,10 @@ class Run:
         if book.ignored:
             return []
         signals = self.strategy.handle_market(next(book.events))
-        if not signals:
+        if signals is None or isinstance(signals, list) and not signals:
             return []
-        if isinstance(signals, SignalEvent):
-            raise ValueError("handle_market must return a list of SignalEvent, not a single one")
+        if not isinstance(signals, (list, tuple)):
+            raise ValueError(f"handle_market must return a list of SignalEvent, not {signals!r}")
         return signals
 
     def read_decision(self, book: Book) -> list[SignalEvent]:
@@ -266,12 +266,15 @@ class Run:
         if abs(quantity) <= FLAT_TOLERANCE * max(abs(target), abs(position)):
             self.retire(book, OrderState.CANCELLED, OrderReason.REPLACED)
             return VetoReason.ORDER_CANCELLED
-        allowed, reason = self.risk.review(symbol, quantity, self.portfolio)
+        answer = self.risk.review(symbol, quantity, self.portfolio)
+        if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], str)):
+            raise ValueError(f"{self.risk!r} answered {answer!r}: review gives (allowed quantity, reason)")
+        allowed, reason = answer
         if not math.isfinite(allowed) or abs(allowed) > abs(quantity) or allowed * quantity < 0.0:
             raise ValueError(f"{self.risk!r} answered {allowed} to an order of {quantity} {symbol}: "
                              f"it may only reduce an order")
         if allowed == 0.0:
-            return reason
+            return reason or VetoReason.RISK
         self.queue(book, allowed, self.portfolio.price(symbol), signal=signal)
         return "order"
 
@@ -287,7 +290,7 @@ class Run:
 
     def target_units(self, signal: SignalEvent) -> float:
         units = self.sizer.size(signal, self.portfolio)
-        if not (math.isfinite(units) and units >= 0.0):
+        if not (isinstance(units, Real) and math.isfinite(units) and units >= 0.0):
             raise ValueError(f"{self.sizer!r} gave {units} units for {signal.symbol} on {signal.timestamp}: "
                              f"a size is a finite number of at least 0")
         return whole_lots(units, getattr(self.sizer, "lot_size", None))

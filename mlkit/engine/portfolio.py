@@ -12,9 +12,16 @@ change it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from numbers import Real
 
 FLAT_TOLERANCE = 1e-12  # of the larger of position and trade: below it a position is closed
+
+
+def is_positive(value) -> bool:
+    """Whether an option is a finite number above 0 (True and False are no numbers here)."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 
 def add_to_position(position: float, quantity: float) -> float:

@@ -21,8 +21,13 @@ SIGNAL_COLUMNS = ["timestamp", "symbol", "direction", "price", "strength", "mode
 TRADE_COLUMNS = ["symbol", "entry_time", "exit_time", "quantity", "entry_price", "exit_price", "net_profit",
                  "bars_held", "open"]
 NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # in one unit of an index
-ORDER_BYTES = np.dtype([("timestamp", "<i8"), ("symbol", "S32"), ("quantity", "<f8"), ("filled", "<f8"),
-                        ("state", "S16"), ("reason", "S16")])
+ORDER_BYTES = [("timestamp", "<i8"), ("quantity", "<f8"), ("filled", "<f8"), ("state", "S16"), ("reason", "S16")]
+
+
+def _frame(columns: dict, names: list[str]) -> pd.DataFrame:
+    """A table whose text columns are text, rows or none."""
+    table = pd.DataFrame({name: columns[name] for name in names})
+    return table.astype({name: "str" for name in names if columns[name].dtype == object})
 
 
 class BacktestResult:
@@ -50,14 +55,14 @@ class BacktestResult:
 
     # ---- series and tables
 
-    @cached_property
+    @property
     def equity(self) -> pd.Series:
-        values = np.asarray(self._record.equity, dtype=float)
-        return pd.Series(values, index=self._index[: len(values)], name="equity")
+        values = np.array(self._record.equity, dtype=float)
+        return pd.Series(values, index=self._index[: len(values)].rename("timestamp"), name="equity")
 
-    @cached_property
+    @property
     def returns(self) -> pd.Series:
-        return pd.Series(self._returns, index=self.equity.index[self._start :], name="return")
+        return pd.Series(self._returns.copy(), index=self.equity.index[self._start :], name="return")
 
     @property
     def orders(self) -> pd.DataFrame:
@@ -83,16 +88,16 @@ class BacktestResult:
         columns = self._with_symbol(trips, entry_time=self._index.take(trips["entry"]),
                        exit_time=self._index.take(trips["exit"]).where(~trips["open"]))
         columns["bars_held"] = self._bars_held()
-        return pd.DataFrame({name: columns[name] for name in TRADE_COLUMNS})
+        return _frame(columns, TRADE_COLUMNS)
 
     # ---- figures
 
-    @cached_property
+    @property
     def waterfall(self) -> pd.Series:
         parts = self._waterfall
         return pd.Series({**parts, "net": sum(parts.values())}, name=self.name)
 
-    @cached_property
+    @property
     def metrics(self) -> pd.Series:
         return pd.Series(self.figures, name=self.name)
 
@@ -109,15 +114,16 @@ class BacktestResult:
     @cached_property
     def order_hash(self) -> str:
         orders, index = self._record.order_keys(), self._index
-        rows = np.zeros(len(orders["clock"]), dtype=ORDER_BYTES)
+        symbols = [symbol.encode() for symbol in (self.bars if len(self.bars) == 1 else orders["symbol"].tolist())]
+        width = max(32, *map(len, symbols), 0)
+        rows = np.zeros(len(orders["clock"]), dtype=[("symbol", f"S{width}"), *ORDER_BYTES])
         rows["timestamp"] = index.asi8[orders["clock"]] * NANOSECONDS[index.unit]
-        symbols = list(self.bars) if len(self.bars) == 1 else orders["symbol"].tolist()
-        rows["symbol"] = [symbol.encode() for symbol in symbols]
+        rows["symbol"] = symbols
         for name in ("quantity", "filled", "state", "reason"):
             rows[name] = orders[name]
         return hashlib.sha256(rows.tobytes()).hexdigest()
 
-    @cached_property
+    @property
     def counts(self) -> pd.Series:
         outcomes, causes = self._record.signal_columns()["outcome"], self._orders["cause"]
         return pd.Series({"signals": len(outcomes), "exits": int((causes != "signal").sum()), "orders": len(causes),
@@ -208,7 +214,7 @@ class BacktestResult:
 
     def _table(self, columns: dict, names: list[str]) -> pd.DataFrame:
         columns = self._with_symbol(columns, timestamp=self._index.take(columns["clock"]))
-        return pd.DataFrame({name: columns[name] for name in names})
+        return _frame(columns, names)
 
     def _with_symbol(self, columns: dict, **more) -> dict:
         """Columns of one instrument need not repeat its name; a table does."""

@@ -11,16 +11,15 @@ RiskManager(max_position=0.5, max_exposure=None, max_drawdown=0.2)
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from mlkit.engine.events import VetoReason
-from mlkit.engine.portfolio import Portfolio
+from mlkit.engine.portfolio import Portfolio, is_positive
 
 ROUNDING = 1.0 + 1e-9  # a size of exactly the limit must not fail by a rounding error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RiskManager:
     """Hard limits, as multiples of equity at the close of the decision; None = no limit.
 
@@ -36,7 +35,7 @@ class RiskManager:
     def __post_init__(self):
         for name in ("max_position", "max_exposure", "max_drawdown"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
+            if value is not None and not is_positive(value):
                 raise ValueError(f"RiskManager: {name} must be a positive number or None, not {value!r}")
 
     def review(self, symbol: str, quantity: float, portfolio: Portfolio) -> tuple[float, str]:

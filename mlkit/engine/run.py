@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import math
 from contextlib import contextmanager
 from functools import partial
 
@@ -15,7 +14,7 @@ from tqdm.auto import tqdm
 from mlkit.engine.books import Book
 from mlkit.engine.execution import RealisticExecutionHandler
 from mlkit.engine.loop import Run
-from mlkit.engine.portfolio import Portfolio
+from mlkit.engine.portfolio import Portfolio, is_positive
 from mlkit.engine.replay import Jump, Prices, whole_trades, why_not
 from mlkit.engine.result import BacktestResult
 from mlkit.engine.risk import RiskManager
@@ -30,7 +29,8 @@ SHIPPED = (BuyAndHold, MeanReversion, MovingAverageCross, MLStrategy)
 
 
 def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None, cash: float = 100_000.0,
-             allow_short: bool = False, engine: str = "auto", progress: bool = False) -> BacktestResult:
+             allow_short: bool = False, minimum_edge_bps: float = 0.0, engine: str = "auto",
+             progress: bool = False) -> BacktestResult:
     """Trade a strategy over past bars, bar by bar, with real costs.
 
     bars : a bars table, or a dict of them by symbol
@@ -41,6 +41,8 @@ def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None,
     sizer : default FixedFraction(1.0), all of the equity
     cash : initial capital, account currency
     allow_short : whether a SELL may open a short position
+    minimum_edge_bps : 0, every signal is followed; no strategy states an expected return
+        yet that another value could be compared with, so it raises ValueError
     engine : "events", the loop; "replay", its fast twin, or ValueError where it cannot
         run this (mlkit.engine.replay says when); "auto", the replay where it can
     progress : show a progress bar
@@ -50,6 +52,9 @@ def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None,
     for a strategy whose symbol is not there, options out of range, or impact and
     participation limits on an instrument that has no volume.
     """
+    if minimum_edge_bps != 0:
+        raise ValueError(f"minimum_edge_bps={minimum_edge_bps!r} needs strategies that state an expected return, "
+                         f"and none does yet: leave it at 0")
     return Desk(bars, strategy).backtest(
         strategy, execution=execution, risk=risk, sizer=sizer, cash=cash, allow_short=allow_short, engine=engine,
         progress=progress)
@@ -73,13 +78,15 @@ class Desk:
         """As the function `backtest`."""
         if engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
-        if not (isinstance(cash, (int, float, np.number)) and math.isfinite(cash) and cash > 0):
+        if not is_positive(cash):
             raise ValueError(f"cash must be a positive number, not {cash!r}")
         _check_strategy(strategy)
         vectorised, cash = uses_decide(strategy), float(cash)
-        parts = {"execution": execution or RealisticExecutionHandler(), "risk": risk or RiskManager(),
-                 "sizer": sizer or FixedFraction(1.0)}
-        _check_volume(self.tables, parts["execution"].costs)
+        parts = {"execution": RealisticExecutionHandler() if execution is None else execution,
+                 "risk": RiskManager() if risk is None else risk,
+                 "sizer": FixedFraction(1.0) if sizer is None else sizer}
+        _check_parts(**parts)
+        _check_volume(self.tables, parts["execution"].costs, strategy.symbol)
         obstacle = why_not(self.tables, vectorised, **parts)
         if engine == "replay" and obstacle:
             raise ValueError(f"the replay cannot run this: {obstacle}; engine=\"auto\" or \"events\" can")
@@ -121,6 +128,8 @@ def compare(bars, strategies: dict[str, Strategy], **options) -> dict[str, Backt
     strategies : name -> Strategy; options : as for `backtest`, the same for all
     returns : name -> BacktestResult
     """
+    if not isinstance(strategies, dict) or not strategies:
+        raise ValueError("compare needs a dict of at least one strategy by name")
     lookback = max(strategy.lookback for strategy in strategies.values())
     results = {}
     for name, strategy in strategies.items():
@@ -165,18 +174,27 @@ def _tables(bars, strategy: Strategy) -> dict[str, pd.DataFrame]:
         raise ValueError(f"bars must be a bars table or a dict of them by symbol, not {type(bars).__name__}")
     if strategy.symbol is not None and strategy.symbol not in bars:
         raise ValueError(f"the strategy trades {strategy.symbol!r}, but there are bars only for {', '.join(bars)}")
-    for table in bars.values():
-        check_bars(table, positive=True)
+    for symbol, table in bars.items():
+        check_bars(table, positive=strategy.symbol in (None, symbol))
     if len({str(table.index.tz) for table in bars.values()}) > 1:
         zones = ", ".join(f"{symbol}: {table.index.tz or 'none'}" for symbol, table in bars.items())
         raise BarsError(f"instruments with mixed time zones cannot be put on one clock ({zones}): "
                         f"give all of them UTC, or none")
-    return dict(bars)
+    return {symbol: table.copy(deep=False) for symbol, table in bars.items()}  # later changes are not ours
 
 
-def _check_volume(tables: dict, costs) -> None:
+def _check_parts(execution, risk, sizer) -> None:
+    """Each an instance, and of the right kind."""
+    for part, name, wanted, example in ((execution, "execution", "costs", "RealisticExecutionHandler(costs)"),
+                                        (risk, "risk", "review", "RiskManager(max_position=1.0)"),
+                                        (sizer, "sizer", "size", "FixedFraction(1.0)")):
+        if isinstance(part, type) or not hasattr(part, wanted):
+            raise ValueError(f"{name} must be one such as {example}, not {part!r}")
+
+
+def _check_volume(tables: dict, costs, traded: str | None) -> None:
     for symbol, table in tables.items():
-        if "volume" not in table and (costs.impact or costs.max_participation < 1):
+        if traded in (None, symbol) and "volume" not in table and (costs.impact or costs.max_participation < 1):
             raise ValueError(f"{symbol} has no volume: impact and max_participation cannot be worked out there; "
                              f"set impact=0 and max_participation=1.0")
 
@@ -185,7 +203,13 @@ def _decisions(strategy: Strategy, symbol: str, table: pd.DataFrame) -> tuple:
     """(decisions, scores or None) of a strategy for one instrument."""
     if strategy.symbol not in (None, symbol):
         return np.zeros(len(table), dtype=np.int8), None
-    scores = None if strategy.scores is None else strategy.scores(table)
+    if type(strategy) not in SHIPPED:
+        table = table.copy(deep=False)  # what a `decide` writes into it stays there
+    if strategy.scores is None:
+        return checked_decisions(strategy, table), None
+    scores = np.asarray(strategy.scores(table), dtype=float)
+    if scores.shape != (len(table),):
+        raise ValueError(f"{type(strategy).__name__}.scores gave an array of shape {scores.shape} for {len(table)} bars")
     return checked_decisions(strategy, table), scores
 
 
@@ -194,8 +218,8 @@ def checked_decisions(strategy: Strategy, bars: pd.DataFrame) -> np.ndarray:
 
     Raises ValueError for a wrong length, or for anything but 1, -1 and 0 where a decision is due.
     """
-    decisions = np.asarray(strategy.decide(bars))
     name, first = type(strategy).__name__, strategy.lookback - 1
+    decisions = np.asarray(strategy.decide(bars))
     if decisions.shape != (len(bars),):
         raise ValueError(f"{name}.decide gave an array of shape {decisions.shape} for {len(bars)} bars: "
                          f"one decision a bar is due, shape ({len(bars)},)")

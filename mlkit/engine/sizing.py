@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 
 from mlkit.engine.events import SignalEvent
-from mlkit.engine.portfolio import Portfolio
+from mlkit.engine.portfolio import Portfolio, is_positive
 
 
 def whole_lots(units: float, lot_size: float | None) -> float:
@@ -24,11 +24,11 @@ def whole_lots(units: float, lot_size: float | None) -> float:
 
 def _require_positive(owner: object, **values: float | None) -> None:
     for name, value in values.items():
-        if value is not None and not (math.isfinite(value) and value > 0):
+        if not is_positive(value) and not (name == "lot_size" and value is None):
             raise ValueError(f"{type(owner).__name__}: {name} must be a positive number, not {value!r}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FixedFraction:
     """Hold `fraction` of total equity in the signalled symbol; nothing is reserved for others."""
 
@@ -42,7 +42,7 @@ class FixedFraction:
         return self.fraction * portfolio.equity / portfolio.price(signal.symbol)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FixedQuantity:
     """Hold a fixed number of units, whatever they cost."""
 

@@ -18,10 +18,11 @@ from math import dist, sqrt
 
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import NotFittedError
 
 from mlkit.engine.events import MarketEvent, SignalEvent
 from mlkit.engine.sharing import shared
-from mlkit.features import FeatureSet
+from mlkit.features import Feature, FeatureSet
 from mlkit.rolling import rolling_mean, rolling_score
 
 FLAT = 1e-12  # of the price: a window that moves less gives no signal
@@ -72,13 +73,13 @@ class Strategy:
 def uses_decide(strategy: Strategy) -> bool:
     """Whether `decide` speaks for this strategy.
 
-    It does unless a subclass wrote its own `handle_market` below it: an inherited
-    `decide` must not overrule what the subclass says.
+    It does unless a subclass wrote its own `handle_market` (or what that is made of)
+    below it: an inherited `decide` must not overrule what the subclass says.
     """
-    for owner in type(strategy).__mro__:
+    for owner in type(strategy).__mro__[:-2]:  # down to Strategy and object, which say nothing
         if vars(owner).get("decide") is not None:
             return True
-        if "handle_market" in vars(owner):
+        if not {"decide", "handle_market", "signal", "held", "attach"}.isdisjoint(vars(owner)):
             return False
     return False
 
@@ -107,7 +108,7 @@ class MeanReversion(Strategy):
 
     def __init__(self, window: int = 20, enter: float = -1.0, exit: float = 0.0, symbol: str | None = None):
         super().__init__(symbol)
-        if window < 2 or not enter < exit:
+        if not (isinstance(window, (int, np.integer)) and window >= 2 and enter < exit):
             raise ValueError(f"MeanReversion needs window >= 2 and enter < exit, "
                              f"not window={window}, enter={enter}, exit={exit}")
         self.window, self.enter, self.exit = window, enter, exit
@@ -152,7 +153,7 @@ class MovingAverageCross(Strategy):
 
     def __init__(self, fast: int, slow: int, symbol: str | None = None):
         super().__init__(symbol)
-        if not 1 <= fast < slow:
+        if not (isinstance(fast, (int, np.integer)) and isinstance(slow, (int, np.integer)) and 1 <= fast < slow):
             raise ValueError(f"MovingAverageCross needs 1 <= fast < slow, not fast={fast}, slow={slow}")
         self.fast, self.slow = fast, slow
         self.lookback = slow
@@ -199,7 +200,7 @@ class MLStrategy(Strategy):
         if not exit <= enter:
             raise ValueError(f"MLStrategy needs exit <= enter, not enter={enter}, exit={exit}")
         self.model, self.enter, self.exit = model, enter, exit
-        self.features = features if hasattr(features, "lookback") else FeatureSet([features])
+        self.features = features if isinstance(features, (FeatureSet, Feature)) else FeatureSet([features])
         self.lookback = self.features.lookback
         self.model_name = _name_of(model)
         self._rows: dict[str, list] = {}
@@ -207,7 +208,7 @@ class MLStrategy(Strategy):
     def handle_market(self, event: MarketEvent) -> list[SignalEvent]:
         rows = self._rows.setdefault(event.symbol, [])
         rows.append((event.timestamp, event.open, event.high, event.low, event.close, event.volume))
-        if len(rows) < self.features.lookback:
+        if len(rows) < self.lookback:
             return []
         bars = pd.DataFrame(rows, columns=["timestamp", "open", "high", "low", "close", "volume"])
         score = self._predict(self._features_of(bars.set_index("timestamp")).iloc[-1:])[0]
@@ -223,7 +224,7 @@ class MLStrategy(Strategy):
     def _scores(self, bars: pd.DataFrame) -> np.ndarray:
         table = self._features_of(bars)
         scores = np.full(len(bars), np.nan)
-        first = self.features.lookback - 1
+        first = max(self.lookback, self.features.lookback) - 1
         if len(bars) > first:
             scores[first:] = self._predict(table.iloc[first:])
         return scores
@@ -241,13 +242,25 @@ class MLStrategy(Strategy):
         if missing.any():
             row, column = np.argwhere(missing)[0]
             raise ValueError(f"feature {table.columns[column]!r} is NaN at {table.index[row]}, where a decision is due: "
-                             f"its lookback is longer than stated, or its bars have a hole")
-        if not hasattr(self.model, "predict_proba"):
-            return np.asarray(self.model.predict(table), dtype=float)
-        classes = list(self.model.classes_)
+                             f"its bars have a hole, or it needs more of them than it says (set strategy.lookback)")
+        try:
+            scores = self._up(table) if hasattr(self.model, "predict_proba") else self.model.predict(table)
+        except NotFittedError as error:
+            raise ValueError(f"{self.model_name} has not been fitted: fit it on the past before it trades") from error
+        scores = np.asarray(scores, dtype=float)
+        if scores.shape != (len(table),):
+            raise ValueError(f"{self.model_name} gave scores of shape {scores.shape} for {len(table)} bars")
+        if np.isnan(scores).any():
+            raise ValueError(f"{self.model_name} gave NaN on {table.index[np.isnan(scores)][0]}, where a decision is due")
+        return scores
+
+    def _up(self, table: pd.DataFrame) -> np.ndarray:
+        """The probability of class 1: of the second of two columns for a model that names no classes."""
+        probabilities = np.asarray(self.model.predict_proba(table))
+        classes = list(getattr(self.model, "classes_", range(probabilities.shape[-1])))
         if 1 not in classes:
-            return np.zeros(len(table))
-        return self.model.predict_proba(table)[:, classes.index(1)]
+            raise ValueError(f"{self.model_name} knows the classes {classes}, and none of them is 1, a rise")
+        return probabilities[:, classes.index(1)]
 
 
 def _codes(buy: np.ndarray, sell: np.ndarray) -> np.ndarray:
