@@ -60,7 +60,10 @@ def sortino(returns, periods_per_year: float = DAYS_PER_YEAR) -> float:
     """
     returns = _array(returns)
     mean, deviation = _moments(returns)
-    return np.nan if np.isnan(_ratio(mean, deviation, 1.0)) else _ratio(mean, _downside(returns), periods_per_year)
+    if np.isnan(_ratio(mean, deviation, 1.0)):
+        return np.nan
+    downside = math.sqrt(float(_sum_of_squares(np.minimum(returns, 0.0))) / len(returns))
+    return _ratio(mean, downside, periods_per_year)
 
 
 def volatility(returns, periods_per_year: float = DAYS_PER_YEAR) -> float:
@@ -100,29 +103,28 @@ def win_rate(profits) -> float:
 
     Here and below: profits is an array of net profits of closed trades, or the table of trades.
     """
-    return _of_trades(profits)["win_rate"]
+    return _of_trades(**trade_statistics(profits))["win_rate"]
 
 
 def profit_factor(profits) -> float:
     """Gross profits over gross losses of closed trades; NaN when there is no loss."""
-    return _of_trades(profits)["profit_factor"]
+    return _of_trades(**trade_statistics(profits))["profit_factor"]
 
 
 def average_win(profits) -> float:
     """Mean net profit of the closed trades that gained; NaN when none did."""
-    return _of_trades(profits)["average_win"]
+    return _of_trades(**trade_statistics(profits))["average_win"]
 
 
 def average_loss(profits) -> float:
     """Mean net profit of the closed trades that lost: negative, NaN when none did."""
-    return _of_trades(profits)["average_loss"]
+    return _of_trades(**trade_statistics(profits))["average_loss"]
 
 
 def turnover(traded_value: float, equity, periods_per_year: float = DAYS_PER_YEAR) -> float:
     """Value traded a year, buys and sells alike, as a multiple of mean equity (n,)."""
     equity = _array(equity)
-    mean = equity.sum() / len(equity) if len(equity) else np.nan
-    return float(traded_value / mean * periods_per_year / len(equity)) if mean > 0 else np.nan
+    return _turnover(traded_value, float(equity.sum()) / max(len(equity), 1), len(equity), periods_per_year)
 
 
 def summary(returns, equity, cash: float, profits, held: float, traded_value: float, waterfall: dict,
@@ -134,33 +136,61 @@ def summary(returns, equity, cash: float, profits, held: float, traded_value: fl
     traded_value : sum of |quantity| x price over the fills
     waterfall : signed effects on profit, with "gross" and the six costs
     """
-    n = len(returns)
-    mean, deviation = _moments(returns)
+    path = {name: float(value) for name, value in path_statistics(returns, equity, cash).items()}
+    return figures(path, len(returns), trade_statistics(profits), held, traded_value, waterfall, periods_per_year,
+                   n_open_trades)
+
+
+def path_statistics(returns: np.ndarray, equity: np.ndarray, cash: float) -> dict[str, np.ndarray]:
+    """What `figures` needs of a path of equity: (..., n) arrays of one run or of many, (...,) each; NaN without bars."""
+    n = returns.shape[-1]
+    if n == 0:
+        return dict.fromkeys(("mean", "deviation", "downside", "growth", "depth", "mean_equity"), np.full(returns.shape[:-1], np.nan))
+    mean = returns.sum(axis=-1) / n
+    lost = np.minimum(returns, 0.0)
+    return {"mean": mean,
+            "deviation": np.sqrt(_sum_of_squares(returns - mean[..., None]) / (n - 1)) if n > 1 else np.full_like(mean, np.nan),
+            "downside": np.sqrt(_sum_of_squares(lost) / n), "growth": equity[..., -1] / cash,
+            "depth": _of_peak(equity, cash).min(axis=-1) - 1.0, "mean_equity": equity.sum(axis=-1) / n}
+
+
+def trade_statistics(profits) -> dict[str, float]:
+    """What `figures` needs of closed trades: how many, how many won and lost, and how much."""
+    if isinstance(profits, pd.DataFrame):
+        profits = profits.loc[profits["exit_time"].notna(), "net_profit"]
+    profits = _array(profits)
+    wins, losses = profits[profits > 0], profits[profits < 0]
+    return {"n": len(profits), "n_wins": len(wins), "n_losses": len(losses), "gained": float(wins.sum()),
+            "lost": float(losses.sum())}
+
+
+def figures(path: dict, n_bars: int, trades: dict, held: float, traded_value: float, waterfall: dict,
+            periods_per_year: float, n_open_trades: int) -> dict[str, float]:
+    """The named figures of one run, from `path_statistics` and `trade_statistics`."""
+    mean, deviation, depth = path["mean"], path["deviation"], path["depth"]
     ratio = _ratio(mean, deviation, periods_per_year)
-    growth = equity[-1] / cash if n else np.nan
-    a_year = _a_year(growth, n, periods_per_year)
-    depth = float(_of_peak(equity, cash).min()) - 1.0 if n else np.nan
+    a_year = _a_year(path["growth"], n_bars, periods_per_year)
     costs = {name: 0.0 - waterfall[name] for name in ("delay", "spread", "slippage", "impact", "commission", "borrow")}
     total_cost, gross = sum(costs.values()), waterfall["gross"]
     return {
-        "total_return": float(growth) - 1.0,
+        "total_return": path["growth"] - 1.0,
         "annual_return": a_year,
         "volatility": deviation * math.sqrt(periods_per_year),
         "sharpe": ratio,
-        "sortino": np.nan if np.isnan(ratio) else _ratio(mean, _downside(returns), periods_per_year),
+        "sortino": math.nan if math.isnan(ratio) else _ratio(mean, path["downside"], periods_per_year),
         "max_drawdown": depth,
-        "calmar": a_year / -depth if depth < 0 else np.nan,
-        "n_trades": float(len(profits)),
+        "calmar": a_year / -depth if depth < 0 else math.nan,
+        "n_trades": float(trades["n"]),
         "n_open_trades": float(n_open_trades),
-        **_of_trades(profits),
+        **_of_trades(**trades),
         "exposure": held,
-        "turnover": turnover(traded_value, equity, periods_per_year),
+        "turnover": _turnover(traded_value, path["mean_equity"], n_bars, periods_per_year),
         "trading_cost": total_cost - costs["delay"],
         "total_cost": total_cost,
         **{f"{name}_cost": cost for name, cost in costs.items()},
-        "cost_share_of_gross": total_cost / gross if gross > 0 else np.nan,
+        "cost_share_of_gross": total_cost / gross if gross > 0 else math.nan,
         "periods_per_year": float(periods_per_year),
-        "n_bars": float(n),
+        "n_bars": float(n_bars),
     }
 
 
@@ -173,8 +203,7 @@ def _moments(returns: np.ndarray) -> tuple[float, float]:
     if n < 2:
         return np.nan, np.nan
     mean = float(returns.sum()) / n
-    away = returns - mean
-    return mean, math.sqrt(float(np.dot(away, away)) / (n - 1))
+    return mean, math.sqrt(float(_sum_of_squares(returns - mean)) / (n - 1))
 
 
 def _ratio(mean: float, deviation: float, periods_per_year: float) -> float:
@@ -183,9 +212,9 @@ def _ratio(mean: float, deviation: float, periods_per_year: float) -> float:
     return mean / deviation * math.sqrt(periods_per_year)
 
 
-def _downside(returns: np.ndarray) -> float:
-    lost = np.minimum(returns, 0.0)
-    return math.sqrt(float(np.dot(lost, lost)) / len(lost))
+def _sum_of_squares(values: np.ndarray) -> np.ndarray:
+    """Along the last axis."""
+    return np.einsum("...i,...i->...", values, values)
 
 
 def _a_year(growth: float, n: int, periods_per_year: float) -> float:
@@ -199,18 +228,15 @@ def _a_year(growth: float, n: int, periods_per_year: float) -> float:
 
 def _of_peak(equity: np.ndarray, start: float) -> np.ndarray:
     """Equity as a share of its highest value so far, `start` included."""
-    peak = np.maximum.accumulate(equity)
+    peak = np.maximum.accumulate(equity, axis=-1)
     np.maximum(peak, start, out=peak)
     return np.divide(equity, peak, out=peak)
 
 
-def _of_trades(profits) -> dict[str, float]:
-    if isinstance(profits, pd.DataFrame):
-        profits = profits.loc[profits["exit_time"].notna(), "net_profit"]
-    profits = _array(profits)
-    wins, losses = profits[profits > 0], profits[profits < 0]
-    gained, lost = float(wins.sum()), float(losses.sum())
-    return {"win_rate": len(wins) / len(profits) if len(profits) else np.nan,
-            "profit_factor": gained / -lost if lost < 0 else np.nan,
-            "average_win": gained / len(wins) if len(wins) else np.nan,
-            "average_loss": lost / len(losses) if len(losses) else np.nan}
+def _turnover(traded_value: float, mean_equity: float, n: int, periods_per_year: float) -> float:
+    return float(traded_value / mean_equity * periods_per_year / n) if n and mean_equity > 0 else np.nan
+
+
+def _of_trades(n: int, n_wins: int, n_losses: int, gained: float, lost: float) -> dict[str, float]:
+    return {"win_rate": n_wins / n if n else np.nan, "profit_factor": gained / -lost if lost < 0 else np.nan,
+            "average_win": gained / n_wins if n_wins else np.nan, "average_loss": lost / n_losses if n_losses else np.nan}

@@ -64,7 +64,7 @@ def whole_trades(prices: Prices, decisions: np.ndarray, *, execution, risk, size
                  model_name="") -> Trades | None:
     """The run as arrays, or None where some order would wait, be refused, or open a short position."""
     costs, wait = execution.costs, 1 + execution.latency_bars
-    if allow_short or costs.impact or risk != RiskManager() or sizer.lot_size is not None:
+    if not in_whole_trades(execution, risk, sizer, allow_short):
         return None
     at = alternating(decisions)
     n, fill = len(prices.close), at + wait
@@ -96,6 +96,11 @@ def whole_trades(prices: Prices, decisions: np.ndarray, *, execution, risk, size
                   None if scores is None else scores[at], model_name)
 
 
+def in_whole_trades(execution, risk, sizer, allow_short) -> bool:
+    """Whether nothing here can delay, refuse or split an order but the bars themselves."""
+    return not (allow_short or execution.costs.impact or risk != RiskManager() or sizer.lot_size is not None)
+
+
 def alternating(decisions: np.ndarray) -> np.ndarray:
     """Bars of the decisions that change what is held: a buy, the first sell after it, a buy, ..."""
     said = np.flatnonzero(decisions != 0)
@@ -113,24 +118,25 @@ def _sizes(sizer, cash, close, price, costs):
     close : (orders,) at the decisions; price : (fills,). Buys and sells take turns, from flat with `cash`.
     """
     rate, fee, fills = costs.commission_rate, costs.commission_min, len(price)
-    wanted = np.full(len(close), float(getattr(sizer, "units", np.nan)))
+    wanted, units = np.empty(len(close)), np.empty(fills)
     if type(sizer) is FixedQuantity:
-        units = np.full(fills, float(sizer.units))
-        commission, money = _accounts(cash, price, units, rate, fee)
+        wanted.fill(sizer.units)
+        units.fill(sizer.units)
+        commission, money = accounts(cash, price, units, rate, fee)
         before, paid = money[:-1][::2], price[::2]
         if (np.minimum(before / (paid * (1.0 + rate)), (before - fee) / paid) >= sizer.units).all():
             return wanted, units, commission, money[1:]
-    wants, buys = _buys_by_cash(sizer, cash, close[::2].tolist(), price[::2].tolist(), price[1::2].tolist(), rate, fee)
+    wants, buys = buys_by_cash(sizer, cash, close[::2].tolist(), price[::2].tolist(), price[1::2].tolist(), rate, fee)
     if not (np.array(buys) > 0.0).all():
         return None
     units = np.repeat(buys, 2)[:fills]
     wanted[::2] = wants
     wanted[1::2] = buys[: len(close) // 2]
-    commission, money = _accounts(cash, price, units, rate, fee)
+    commission, money = accounts(cash, price, units, rate, fee)
     return (wanted, units, commission, money[1:]) if money[2::2].min(initial=1.0) > 0.0 else None
 
 
-def _accounts(cash, price, units, rate, fee):
+def accounts(cash, price, units, rate, fee):
     """Commission of each fill, and cash before the first and after each: (fills,), (fills + 1,)."""
     commission = rate * price * units
     if fee:
@@ -141,7 +147,7 @@ def _accounts(cash, price, units, rate, fee):
     return commission, np.cumsum(np.concatenate([[cash], flow]))
 
 
-def _buys_by_cash(sizer, cash, close, paid, got, rate, fee):
+def buys_by_cash(sizer, cash, close, paid, got, rate, fee):
     """Units wanted and units bought, trade by trade, where a size depends on the money made before it."""
     fraction, fixed, gross_up = getattr(sizer, "fraction", None), getattr(sizer, "units", None), 1.0 + rate
     wants, buys = [], []
@@ -163,6 +169,18 @@ def _buys_by_cash(sizer, cash, close, paid, got, rate, fee):
     return wants, buys
 
 
+def order_keys(at, quantity, filled) -> dict[str, np.ndarray]:
+    """What identifies orders that were filled, cut by the cash, or met the end of the bars: columns (orders,)."""
+    state, reason = np.empty(len(at), "S16"), np.empty(len(at), "S16")
+    state[:], reason[:] = OrderState.FILLED, OrderReason.FILLED
+    cut = np.flatnonzero(np.abs(quantity - filled) > FLAT_TOLERANCE * np.abs(quantity))
+    if len(cut):
+        state[cut], reason[cut] = OrderState.PARTLY_FILLED, OrderReason.CASH
+        unmet = cut[filled[cut] == 0.0]
+        state[unmet], reason[unmet] = OrderState.EXPIRED, OrderReason.END_OF_DATA
+    return {"clock": at, "quantity": quantity, "filled": filled, "state": state, "reason": reason}
+
+
 class Trades:
     """The record of a run in whole trades: what `Record` is to the loop, its columns made when asked for."""
 
@@ -178,15 +196,10 @@ class Trades:
 
     def order_keys(self) -> dict[str, np.ndarray]:
         """What identifies the orders, as `Record.order_keys`."""
-        n, done = len(self.at), len(self.filled)
-        quantity, filled = self.wanted.copy(), np.zeros(n)
+        quantity, filled = self.wanted.copy(), np.zeros(len(self.at))
         quantity[1::2] *= -1.0
-        filled[:done] = self.side * self.units
-        whole = np.abs(quantity - filled) <= FLAT_TOLERANCE * np.abs(quantity)
-        state, reason = np.full(n, OrderState.FILLED, "S16"), np.full(n, OrderReason.FILLED, "S16")
-        state[~whole], reason[~whole] = OrderState.PARTLY_FILLED, OrderReason.CASH
-        state[done:], reason[done:] = OrderState.EXPIRED, OrderReason.END_OF_DATA
-        return {"clock": self.at, "quantity": quantity, "filled": filled, "state": state, "reason": reason}
+        np.multiply(self.side, self.units, out=filled[: len(self.filled)])
+        return order_keys(self.at, quantity, filled)
 
     def order_columns(self) -> dict[str, np.ndarray]:
         keys, n = self.order_keys(), len(self.at)
@@ -218,7 +231,8 @@ class Trades:
         value = self.side * self.units * self.price
         flow = -value - self.commission
         closed, n = len(self.filled) // 2, (len(self.filled) + 1) // 2
-        profit, leave, left = flow[::2].copy(), np.full(n, -1), np.full(n, np.nan)
+        profit, leave, left = flow[::2].copy(), np.empty(n, dtype=np.int64), np.empty(n)
+        leave[closed:], left[closed:] = -1, np.nan
         profit[:closed] += flow[1::2]
         leave[:closed] = self.filled[1::2]
         left[:closed] = value[1::2] / -self.units[1::2]

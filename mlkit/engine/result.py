@@ -24,6 +24,18 @@ NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # in one unit of 
 ORDER_BYTES = [("timestamp", "<i8"), ("quantity", "<f8"), ("filled", "<f8"), ("state", "S16"), ("reason", "S16")]
 
 
+def order_bytes(orders: dict, symbols: list[str], index: pd.DatetimeIndex) -> np.ndarray:
+    """The order list as fixed-width rows, whose bytes are hashed; `symbols` is one a row, or one for all."""
+    names = [symbol.encode() for symbol in symbols]
+    width = max(32, *map(len, names), 0)
+    rows = np.zeros(len(orders["clock"]), dtype=[("symbol", f"S{width}"), *ORDER_BYTES])
+    rows["timestamp"] = index.asi8[orders["clock"]] * NANOSECONDS[index.unit]
+    rows["symbol"] = names
+    for name in ("quantity", "filled", "state", "reason"):
+        rows[name] = orders[name]
+    return rows
+
+
 def _frame(columns: dict, names: list[str]) -> pd.DataFrame:
     """A table whose text columns are text, rows or none."""
     table = pd.DataFrame({name: columns[name] for name in names})
@@ -113,15 +125,9 @@ class BacktestResult:
 
     @cached_property
     def order_hash(self) -> str:
-        orders, index = self._record.order_keys(), self._index
-        symbols = [symbol.encode() for symbol in (self.bars if len(self.bars) == 1 else orders["symbol"].tolist())]
-        width = max(32, *map(len, symbols), 0)
-        rows = np.zeros(len(orders["clock"]), dtype=[("symbol", f"S{width}"), *ORDER_BYTES])
-        rows["timestamp"] = index.asi8[orders["clock"]] * NANOSECONDS[index.unit]
-        rows["symbol"] = symbols
-        for name in ("quantity", "filled", "state", "reason"):
-            rows[name] = orders[name]
-        return hashlib.sha256(rows.tobytes()).hexdigest()
+        orders = self._record.order_keys()
+        symbols = list(self.bars) if len(self.bars) == 1 else orders["symbol"].tolist()
+        return hashlib.sha256(order_bytes(orders, symbols, self._index).tobytes()).hexdigest()
 
     @property
     def counts(self) -> pd.Series:

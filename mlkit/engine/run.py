@@ -14,8 +14,9 @@ from tqdm.auto import tqdm
 from mlkit.engine.books import Book
 from mlkit.engine.execution import RealisticExecutionHandler
 from mlkit.engine.loop import Run
+from mlkit.engine.many import rows_of
 from mlkit.engine.portfolio import Portfolio, is_positive
-from mlkit.engine.replay import Jump, Prices, whole_trades, why_not
+from mlkit.engine.replay import Jump, Prices, in_whole_trades, whole_trades, why_not
 from mlkit.engine.result import BacktestResult
 from mlkit.engine.risk import RiskManager
 from mlkit.engine.sizing import FixedFraction
@@ -101,6 +102,24 @@ class Desk:
         return BacktestResult(self.index, record, self.tables, name=strategy_name(strategy), cash=cash,
                               start=_first_tradable(self.index, self.tables, strategy, execution), execution=execution,
                               engine="replay" if replayed else "events", periods_per_year=self.periods_per_year)
+
+    def for_many(self, strategy: Strategy, execution, *, risk=None, sizer=None, cash=100_000.0, allow_short=False,
+                 engine="auto"):
+        """The strategy's decisions if `many` may run it, None if it needs a `backtest` of its own."""
+        parts = {"execution": execution, "risk": RiskManager() if risk is None else risk,
+                 "sizer": FixedFraction(1.0) if sizer is None else sizer}
+        _check_strategy(strategy)
+        if (engine not in ("auto", "replay") or type(strategy) not in SHIPPED or not is_positive(cash)
+                or why_not(self.tables, True, **parts) or not in_whole_trades(allow_short=allow_short, **parts)):
+            return None
+        _check_volume(self.tables, execution.costs, strategy.symbol)
+        return checked_decisions(strategy, self.tables[self.prices.symbol])
+
+    def many(self, decisions: np.ndarray, strategy: Strategy, execution, *, sizer=None, cash=100_000.0, **_) -> list:
+        """Figures and order hash of each run (`mlkit.engine.many`), None where it needs a `backtest` of its own."""
+        return rows_of(self.prices, decisions, execution=execution, sizer=FixedFraction(1.0) if sizer is None else sizer,
+                       cash=float(cash), start=_first_tradable(self.index, self.tables, strategy, execution),
+                       periods_per_year=self.periods_per_year)
 
     def _record(self, strategy, settings, cash, allow_short, vectorised, replayed, progress):
         """What the run leaves behind, by the quickest way that gives it."""
@@ -220,6 +239,9 @@ def checked_decisions(strategy: Strategy, bars: pd.DataFrame) -> np.ndarray:
     """
     name, first = type(strategy).__name__, strategy.lookback - 1
     decisions = np.asarray(strategy.decide(bars))
+    if type(strategy) in SHIPPED:  # its own array, of what it may hold
+        decisions[:first] = 0
+        return decisions
     if decisions.shape != (len(bars),):
         raise ValueError(f"{name}.decide gave an array of shape {decisions.shape} for {len(bars)} bars: "
                          f"one decision a bar is due, shape ({len(bars)},)")

@@ -1,7 +1,8 @@
 """`sweep`: many backtests over the same bars, one row each.
 
 The bars are checked once, indicators that strategies have in common are computed once,
-and nothing but the row is kept of a run. Every row is what `backtest` would give.
+runs in whole trades are worked out together (`mlkit.engine.many`), and nothing but the
+row is kept of a run. Every row is what `backtest` would give.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mlkit.engine.run import Desk, strategy_name
 from mlkit.engine.sharing import sharing
 from mlkit.engine.strategies import Strategy
 
+AT_ONCE = 500_000  # bars worked on together: a few megabytes an array
 CHUNKS_PER_JOB = 8  # how finely the work is cut: progress moves, and no worker waits long for the last
 
 
@@ -75,23 +77,45 @@ def _in_parallel(bars, combinations: list, options: dict, n_jobs: int, bar) -> l
 
 def _rows(bars, combinations: list, options: dict, done=None) -> list[dict]:
     """The rows of some combinations, in their order."""
-    rows, desks = [], {}
+    rows, desks, waiting = [None] * len(combinations), {}, {}
     with sharing():
-        for name, strategy, handler, charges in combinations:
+        for number, (name, strategy, handler, charges) in enumerate(combinations):
             label = name or (strategy_name(strategy) if isinstance(strategy, Strategy) else repr(strategy))
             try:
                 symbol = getattr(strategy, "symbol", None)
                 if symbol not in desks:
                     desks[symbol] = Desk(bars, strategy)
-                result = desks[symbol].backtest(strategy, execution=handler, **options)
+                decisions = desks[symbol].for_many(strategy, handler, **options)
+                found = None if decisions is not None else _alone(desks[symbol], strategy, handler, options)
             except ValueError as error:
                 error.add_note(f"(in the sweep, at {label}: {strategy!r} with {handler.costs})")
                 raise
-            rows.append({"strategy": label, **_parameters(strategy), **charges, **result.figures,
-                         "order_hash": result.order_hash, "engine": result.engine})
+            rows[number] = {"strategy": label, **_parameters(strategy), **charges}
+            if found:
+                rows[number] |= found
+            else:
+                group = waiting.setdefault((symbol, id(handler), strategy.lookback), [])
+                group.append((number, strategy, handler, decisions))
+                if len(group) * len(decisions) >= AT_ONCE:
+                    _together(desks[symbol], waiting.pop((symbol, id(handler), strategy.lookback)), options, rows)
             if done:
                 done()
+        for (symbol, _, _), group in waiting.items():
+            _together(desks[symbol], group, options, rows)
     return rows
+
+
+def _alone(desk: Desk, strategy: Strategy, handler, options: dict) -> dict:
+    result = desk.backtest(strategy, execution=handler, **options)
+    return {**result.figures, "order_hash": result.order_hash, "engine": result.engine}
+
+
+def _together(desk: Desk, group: list, options: dict, rows: list) -> None:
+    """Fill in the rows of runs that share their handler and their warm-up."""
+    _, strategy, handler, _ = group[0]
+    found = desk.many(np.array([decisions for *_, decisions in group]), strategy, handler, **options)
+    for (number, strategy, handler, _), row in zip(group, found):
+        rows[number] |= _alone(desk, strategy, handler, options) if row is None else {**row, "engine": "replay"}
 
 
 def _parameters(strategy: Strategy) -> dict:
