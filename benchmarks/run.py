@@ -31,6 +31,10 @@ ENGINES = {  # name: (title, requirement of its own environment; None = mlkit's,
     "backtrader_py": ("backtrader 1.9.78.123", ["backtrader==1.9.78.123", "pandas==3.1.1"], 100_000),
     "bt_py": ("bt 1.4.1", ["bt==1.4.1"], 100_000),
 }
+SWEEPS = {  # the 1,000 combinations of engines/grid.py over 2,500 bars
+    "mlkit_sweep": ("mlkit, `sweep`, every metric and the order hash", "mlkit_replay"),
+    "vectorbt_sweep": ("vectorbt 1.2.0, one portfolio, Sharpe ratio only", "vectorbt_py"),
+}
 START, END = "<!-- engines -->", "<!-- /engines -->"
 
 
@@ -49,13 +53,13 @@ def python_of(engine: str) -> Path:
     return python
 
 
-def measure(engine: str, n_bars: int, repeats: int) -> dict:
-    """One process of one engine: its JSON line."""
+def measure(script: str, engine: str, n_bars: int, repeats: int, *more: str) -> dict:
+    """One process of one script in an engine's environment: its JSON line."""
     environment = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
-    done = subprocess.run([python_of(engine), HERE / "engines" / f"{engine}.py", str(n_bars), str(repeats)],
+    done = subprocess.run([python_of(engine), HERE / "engines" / f"{script}.py", str(n_bars), str(repeats), *more],
                           capture_output=True, text=True, env=environment)
     if done.returncode:
-        raise SystemExit(f"{engine} failed at {n_bars} bars:\n{done.stderr[-2000:]}")
+        raise SystemExit(f"{script} failed at {n_bars} bars:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -67,7 +71,7 @@ def measure_all(engines: list[str], sizes: list[int], rounds: int, repeats: int)
         for number in range(rounds):
             for engine in due:
                 print(f"{n_bars:>9,} bars, round {number + 1} of {rounds}: {ENGINES[engine][0]}", flush=True)
-                runs[engine].append(measure(engine, n_bars, repeats))
+                runs[engine].append(measure(engine, engine, n_bars, repeats))
         for engine, lines in runs.items():
             seconds = statistics.median(min(line["seconds"]) for line in lines)
             rows.append({"engine": engine, "n_bars": n_bars, "bars_per_second": n_bars / seconds,
@@ -75,6 +79,31 @@ def measure_all(engines: list[str], sizes: list[int], rounds: int, repeats: int)
                          "added_mb": statistics.median(line["added_mb"] for line in lines),
                          "trades": lines[0]["trades"]})
     return rows
+
+
+def measure_sweeps(rounds: int, repeats: int) -> str:
+    """The table of sweeps."""
+    runs = {script: [] for script in SWEEPS}
+    for number in range(rounds):
+        for script, (title, engine) in SWEEPS.items():
+            print(f"1,000 combinations, round {number + 1} of {rounds}: {title}", flush=True)
+            runs[script].append(measure(script, engine, 2_500, repeats))
+    lines = ["| 1,000 combinations on 2,500 bars | seconds | first call, s | memory added, MB | closed trades |",
+             "|---|--:|--:|--:|--:|"]
+    for script, found in runs.items():
+        seconds = statistics.median(min(line["seconds"]) for line in found)
+        first, added = (statistics.median(line[name] for line in found) for name in ("first", "added_mb"))
+        lines.append(f"| {SWEEPS[script][0]} | {seconds:.3f} | {first:.2f} | {added:.0f} | {found[0]['trades']:,} |")
+    return "\n".join(lines)
+
+
+def measure_model(rounds: int) -> str:
+    """A fitted model end to end: in one batch, and bar by bar."""
+    batch = [measure("mlkit_ml", "mlkit_replay", 100_000, 3) for _ in range(rounds)]
+    rows = [measure("mlkit_ml", "mlkit_replay", 1_000, 1, "row") for _ in range(rounds)]
+    batch, row = (statistics.median(min(line["seconds"]) / line["n_bars"] for line in found) for found in (batch, rows))
+    return (f"A fitted logistic regression on seven features, end to end: {batch * 1e5:.3f} s for 100,000 bars in one batch "
+            f"({batch * 1e6:.2f} microseconds a bar); row by row, {row * 1e6:,.0f} microseconds a bar, {row / batch:,.0f} times as long.")
 
 
 def table(rows: list[dict]) -> str:
@@ -96,7 +125,7 @@ def write(text: str, rounds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[2_500, 100_000, 1_000_000], metavar="BARS")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2_500, 100_000, 1_000_000, 10_000_000], metavar="BARS")
     parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=list(ENGINES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3, help="runs in one process; the best counts")
@@ -104,6 +133,8 @@ def main() -> None:
     given = parser.parse_args()
     rows = measure_all(given.engines, given.sizes, given.rounds, given.repeats)
     text = table(rows)
+    if given.engines == list(ENGINES):
+        text = "\n\n".join([text, measure_sweeps(given.rounds, given.repeats), measure_model(given.rounds)])
     print("\n" + text)
     for n_bars in given.sizes:
         if len({row["trades"] for row in rows if row["n_bars"] == n_bars}) > 1:

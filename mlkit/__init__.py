@@ -19,6 +19,7 @@ _MODULE_OF = {
         "engine": "BacktestResult BuyAndHold Costs FillEvent FixedFraction FixedQuantity IdealExecutionHandler "
                   "MLStrategy MarketEvent MeanReversion MovingAverageCross OrderEvent RealisticExecutionHandler "
                   "RiskManager SignalEvent Strategy backtest compare sweep",
+        "overfitting": "TrialLedger",
         "batch": "record recorded",
     }.items()
     for name in names.split()

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 DAYS_PER_YEAR = 252
+PIECE = 16_384  # bars worked on at once: they stay in the processor's cache
 CONSTANT = 1e-12  # deviation of returns, relative to their mean (to 1 % at least), below which they do not move
 
 
@@ -127,31 +128,58 @@ def turnover(traded_value: float, equity, periods_per_year: float = DAYS_PER_YEA
     return _turnover(traded_value, float(equity.sum()) / max(len(equity), 1), len(equity), periods_per_year)
 
 
-def summary(returns, equity, cash: float, profits, held: float, traded_value: float, waterfall: dict,
+def summary(equity, cash: float, profits, held: float, traded_value: float, waterfall: dict,
             periods_per_year: float, n_open_trades: int = 0) -> dict[str, float]:
     """Every figure of a backtest, by name; those of the functions above, worked out together.
 
-    returns, equity : (n,) over the bars of the statistics; cash : the equity before them
+    equity : (n,) over the bars of the statistics; cash : the equity before them
     profits : net profits of the closed trades; held : share of bars with a position at the close
     traded_value : sum of |quantity| x price over the fills
     waterfall : signed effects on profit, with "gross" and the six costs
     """
-    path = {name: float(value) for name, value in path_statistics(returns, equity, cash).items()}
-    return figures(path, len(returns), trade_statistics(profits), held, traded_value, waterfall, periods_per_year,
+    path = {name: float(value) for name, value in path_statistics(equity, cash).items()}
+    return figures(path, len(equity), trade_statistics(profits), held, traded_value, waterfall, periods_per_year,
                    n_open_trades)
 
 
-def path_statistics(returns: np.ndarray, equity: np.ndarray, cash: float) -> dict[str, np.ndarray]:
-    """What `figures` needs of a path of equity: (..., n) arrays of one run or of many, (...,) each; NaN without bars."""
-    n = returns.shape[-1]
+def path_statistics(equity: np.ndarray, cash: float) -> dict[str, np.ndarray]:
+    """What `figures` needs of a path of equity that starts from `cash`.
+
+    equity : (..., n), one run or many; gives (...,) each, NaN without bars. Worked out piece by
+    piece, so that no more than a piece of the returns exists at a time.
+    """
+    n, shape = equity.shape[-1], equity.shape[:-1]
     if n == 0:
-        return dict.fromkeys(("mean", "deviation", "downside", "growth", "depth", "mean_equity"), np.full(returns.shape[:-1], np.nan))
-    mean = returns.sum(axis=-1) / n
-    lost = np.minimum(returns, 0.0)
-    return {"mean": mean,
-            "deviation": np.sqrt(_sum_of_squares(returns - mean[..., None]) / (n - 1)) if n > 1 else np.full_like(mean, np.nan),
-            "downside": np.sqrt(_sum_of_squares(lost) / n), "growth": equity[..., -1] / cash,
-            "depth": _of_peak(equity, cash).min(axis=-1) - 1.0, "mean_equity": equity.sum(axis=-1) / n}
+        return dict.fromkeys(("mean", "deviation", "downside", "growth", "depth", "mean_equity"), np.full(shape, np.nan))
+    pieces = [slice(first, first + PIECE) for first in range(0, n, PIECE)]
+    total = lost = money = squares = np.zeros(shape)
+    depth, peak = np.full(shape, np.inf), np.full(shape, float(cash))
+    for piece in pieces:
+        part, returns = equity[..., piece], _returns(equity, piece, cash)
+        total, money = total + returns.sum(axis=-1), money + part.sum(axis=-1)
+        lost = lost + _sum_of_squares(np.minimum(returns, 0.0, out=returns))
+        high = np.maximum.accumulate(part, axis=-1)
+        np.maximum(high, peak[..., None], out=high)
+        peak = high[..., -1].copy()
+        depth = np.minimum(depth, np.divide(part, high, out=high).min(axis=-1))
+    mean = total / n
+    for piece in pieces:
+        away = _returns(equity, piece, cash)
+        away -= mean[..., None]
+        squares = squares + _sum_of_squares(away)
+    return {"mean": mean, "deviation": np.sqrt(squares / (n - 1)) if n > 1 else np.full(shape, np.nan),
+            "downside": np.sqrt(lost / n), "growth": equity[..., -1] / cash, "depth": depth - 1.0,
+            "mean_equity": money / n}
+
+
+def _returns(equity: np.ndarray, piece: slice, cash: float) -> np.ndarray:
+    """Returns of a piece of the bars, the first of all measured from `cash`."""
+    part, first = equity[..., piece], piece.start
+    returns = np.empty(part.shape)
+    np.divide(part[..., 0], equity[..., first - 1] if first else cash, out=returns[..., 0])
+    np.divide(part[..., 1:], part[..., :-1], out=returns[..., 1:])
+    returns -= 1.0
+    return returns
 
 
 def trade_statistics(profits) -> dict[str, float]:

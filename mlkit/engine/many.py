@@ -71,7 +71,10 @@ def _alternating(decisions: np.ndarray):
     """`replay.alternating` of every run: bar, run and whether it buys, run after run."""
     runs, n = decisions.shape
     flat = decisions.reshape(-1)
-    said = np.flatnonzero(flat != 0)
+    fresh = flat != 0
+    fresh[1:] &= flat[1:] != flat[:-1]
+    fresh[::n] |= flat[::n] != 0
+    said = np.flatnonzero(fresh)
     codes, run = flat[said], said // n
     keep = codes > 0
     keep[1:] = np.where(run[1:] == run[:-1], codes[1:] != codes[:-1], keep[1:])
@@ -128,11 +131,7 @@ def _statistics(prices, equity, fill, fill_run, fill_first, side, units, price, 
                 costs, cash, start):
     """Functions of a run's number, each giving one argument of `metrics.figures`."""
     runs, n = len(fill_first) - 1, equity.shape[1]
-    returns = np.empty_like(equity)
-    returns[:, :1] = equity[:, :1] / cash
-    np.divide(equity[:, 1:], equity[:, :-1], out=returns[:, 1:])
-    returns -= 1.0
-    path = {name: values.tolist() for name, values in metrics.path_statistics(returns, equity, cash).items()}
+    path = {name: values.tolist() for name, values in metrics.path_statistics(equity, cash).items()}
 
     def total(values, of=fill_run):
         return np.bincount(of, weights=values, minlength=runs)

@@ -103,7 +103,9 @@ def in_whole_trades(execution, risk, sizer, allow_short) -> bool:
 
 def alternating(decisions: np.ndarray) -> np.ndarray:
     """Bars of the decisions that change what is held: a buy, the first sell after it, a buy, ..."""
-    said = np.flatnonzero(decisions != 0)
+    fresh = decisions != 0
+    fresh[1:] &= decisions[1:] != decisions[:-1]  # the same again changes nothing: few are left to look at
+    said = np.flatnonzero(fresh)
     codes = decisions[said]
     changes = np.empty(len(said), dtype=bool)
     if len(said):

@@ -119,7 +119,7 @@ class BacktestResult:
         start, fills, trades = self._start, self._fills, self._trades
         equity = np.asarray(self._record.equity, dtype=float)[start:]
         return metrics.summary(
-            self._returns, equity, self.cash, trades["net_profit"][~trades["open"]],
+            equity, self.cash, trades["net_profit"][~trades["open"]],
             self._exposure(), float(np.abs(fills["quantity"] * fills["price"]).sum()), self._waterfall,
             self.periods_per_year, int(trades["open"].sum()))
 

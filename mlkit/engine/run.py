@@ -24,6 +24,7 @@ from mlkit.engine.strategies import (BuyAndHold, MeanReversion, MLStrategy, Movi
                                      uses_decide)
 from mlkit.markets import BarsError, check_bars
 from mlkit.metrics import periods_per_year
+from mlkit.overfitting import is_counting, note_trial
 
 ENGINES = ("auto", "events", "replay")
 SHIPPED = (BuyAndHold, MeanReversion, MovingAverageCross, MLStrategy)
@@ -56,9 +57,12 @@ def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None,
     if minimum_edge_bps != 0:
         raise ValueError(f"minimum_edge_bps={minimum_edge_bps!r} needs strategies that state an expected return, "
                          f"and none does yet: leave it at 0")
-    return Desk(bars, strategy).backtest(
+    result = Desk(bars, strategy).backtest(
         strategy, execution=execution, risk=risk, sizer=sizer, cash=cash, allow_short=allow_short, engine=engine,
         progress=progress)
+    if is_counting():
+        note_trial(result.name, result.figures["sharpe"], result.figures["n_bars"], result.order_hash)
+    return result
 
 
 class Desk:

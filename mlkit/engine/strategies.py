@@ -206,7 +206,9 @@ class MLStrategy(Strategy):
         self._rows: dict[str, list] = {}
 
     def handle_market(self, event: MarketEvent) -> list[SignalEvent]:
-        rows = self._rows.setdefault(event.symbol, [])
+        # Features with a window need no more than that; recursive ones remember every bar.
+        needed = self.lookback if self.features.warmup == self.features.lookback else None
+        rows = self._rows.setdefault(event.symbol, deque(maxlen=needed))
         rows.append((event.timestamp, event.open, event.high, event.low, event.close, event.volume))
         if len(rows) < self.lookback:
             return []

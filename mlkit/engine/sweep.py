@@ -18,6 +18,7 @@ from mlkit.engine.execution import Costs, RealisticExecutionHandler
 from mlkit.engine.run import Desk, strategy_name
 from mlkit.engine.sharing import sharing
 from mlkit.engine.strategies import Strategy
+from mlkit.overfitting import note_trial
 
 AT_ONCE = 500_000  # bars worked on together: a few megabytes an array
 CHUNKS_PER_JOB = 8  # how finely the work is cut: progress moves, and no worker waits long for the last
@@ -54,6 +55,8 @@ def sweep(bars, strategies, *, costs=None, n_jobs: int = 1, progress: bool = Tru
             rows = _rows(bars, combinations, options, bar.update)
         else:
             rows = _in_parallel(bars, combinations, options, n_jobs, bar)
+    for row in rows:
+        note_trial(row["strategy"], row["sharpe"], row["n_bars"], row["order_hash"])
     return pd.DataFrame(rows)
 
 
