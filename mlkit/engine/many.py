@@ -85,14 +85,16 @@ def _alternating(decisions: np.ndarray):
 def _sizes(sizer, cash, decided, price, first, fill_first, costs, good):
     """(wanted (orders,), units, commission, cash after (fills,)); a run that cannot be sized so is marked not good."""
     rate, fee = costs.commission_rate, costs.commission_min
-    wanted, units = np.empty(len(decided)), np.empty(len(price))
-    commission, money = np.empty(len(price)), np.empty(len(price))
+    wanted, units = np.zeros(len(decided)), np.zeros(len(price))
+    commission, money = np.zeros(len(price)), np.full(len(price), cash)
     fixed = type(sizer) is FixedQuantity
     if fixed:
         wanted.fill(sizer.units)
         units.fill(sizer.units)
     for k in range(len(good)):
         mine, paid = slice(first[k], first[k + 1]), slice(fill_first[k], fill_first[k + 1])
+        if not good[k]:
+            continue  # its orders do not take turns: it gets a run of its own
         if not fixed:
             wants, bought = buys_by_cash(sizer, cash, decided[mine][::2].tolist(), price[paid][::2].tolist(),
                                          price[paid][1::2].tolist(), rate, fee)
