@@ -47,18 +47,25 @@ def rolling_score(values, window: int, flat: float) -> np.ndarray:
     NaN for the first window - 1 values, and where the standard deviation is below
     `flat` times the value. The mean and the deviation are those of `rolling_moments`.
     """
-    values = np.ascontiguousarray(values, dtype=float)
     score = np.full(len(values), np.nan)
+    for at, part in score_pieces(values, window, flat):
+        score[at] = part
+    return score
+
+
+def score_pieces(values, window: int, flat: float):
+    """`rolling_score` piece by piece: (slice, scores), the first `window` - 1 left out."""
+    values = np.ascontiguousarray(values, dtype=float)
     for at, total, squares in _windows(values, window):
         now = values[at]
         squares /= window - 1
         deviation = np.sqrt(squares, out=squares)
-        part = np.subtract(now, total / window, out=score[at])
         still = deviation < flat * np.abs(now)
         if still.any():
             deviation[still] = np.nan
+        part = now - total / window
         part /= deviation
-    return score
+        yield at, part
 
 
 def _windows(values: np.ndarray, window: int):

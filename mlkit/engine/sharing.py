@@ -33,6 +33,10 @@ def sharing():
         _kept.reset(token)
 
 
+def is_sharing() -> bool:
+    return _kept.get() is not None
+
+
 def shared(bars, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
     """`make()`, or what it gave before for these very bars and this key."""
     kept = _kept.get()

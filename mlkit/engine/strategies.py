@@ -21,9 +21,9 @@ import pandas as pd
 from sklearn.exceptions import NotFittedError
 
 from mlkit.engine.events import MarketEvent, SignalEvent
-from mlkit.engine.sharing import shared
+from mlkit.engine.sharing import is_sharing, shared
 from mlkit.features import Feature, FeatureSet
-from mlkit.rolling import rolling_mean, rolling_score
+from mlkit.rolling import rolling_mean, rolling_score, score_pieces
 
 FLAT = 1e-12  # of the price: a window that moves less gives no signal
 
@@ -136,8 +136,13 @@ class MeanReversion(Strategy):
         return []
 
     def decide(self, bars: pd.DataFrame) -> np.ndarray:
-        score = shared(bars, ("score", self.window),
-                       lambda: rolling_score(bars["close"].to_numpy(dtype=float), self.window, FLAT))
+        close = bars["close"].to_numpy(dtype=float)
+        if not is_sharing():  # no table of scores for the sake of one look at each
+            codes = np.zeros(len(close), dtype=np.int8)
+            for at, score in score_pieces(close, self.window, FLAT):
+                codes[at] = _codes(score < self.enter, score > self.exit)
+            return codes
+        score = shared(bars, ("score", self.window), lambda: rolling_score(close, self.window, FLAT))
         return _codes(shared(bars, ("below", self.window, self.enter), lambda: score < self.enter),
                       shared(bars, ("above", self.window, self.exit), lambda: score > self.exit))
 
