@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mlkit.checks import FAULTS, PRICES, BarsError, check_bars
+from mlkit.checks import PRICES, BarsError, check_bars
 from mlkit.synthetic import planted_edge, random_walk, regime_switching
 
 __all__ = ["BarsError", "check_bars", "datasets", "load_bars", "planted_edge",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlkit import markets, synthetic
+from mlkit import checks, markets, synthetic
 from mlkit.markets import (BarsError, check_bars, datasets, load_bars, planted_edge, random_walk,
                            read_bars, regime_switching)
 
@@ -315,7 +315,7 @@ def test_all_faults_are_collected():
     assert sorted(set(error.faults.fault)) == ["duplicate", "missing", "negative volume", "non-finite",
                                                "outside [low, high]", "unsorted"]
     assert len(error.faults) == 7  # the bad open is in both copies of its bar
-    assert all(fault in markets.FAULTS for fault in error.faults.fault)
+    assert all(fault in checks.FAULTS for fault in error.faults.fault)
     assert len(str(error).splitlines()) == 6
 
 

@@ -70,6 +70,34 @@ def test_processes_give_the_same_table():
         pd.testing.assert_frame_equal(one, sweep(BARS, strategies(), costs=CHARGES, n_jobs=2, progress=False))
 
 
+class Fixed:
+    """A model that always says the same, and what it says is all that tells it from another."""
+
+    def __init__(self, probability):
+        self.probability = probability
+
+    def predict_proba(self, table):
+        return np.tile([1 - self.probability, self.probability], (len(table), 1))
+
+
+def test_no_model_is_handed_the_scores_of_another():
+    """Where runs work on copies (several instruments), a copy may get the address of one that is gone."""
+    bars = {"A": random_bars(1), "B": random_bars(2)}
+    rules = [MLStrategy(Fixed(0.9 if number % 3 else 0.1), LaggedReturns(2)) for number in range(30)]
+    table = sweep(bars, rules, progress=False)
+    assert table["order_hash"].tolist() == [backtest(bars, rule).order_hash for rule in rules]
+    assert table["order_hash"].nunique() == 2
+    features = LaggedReturns(2)
+    with sharing():
+        for probability in np.linspace(0.1, 0.9, 20):  # each gone before the next is made
+            assert MLStrategy(Fixed(probability), features).scores(BARS)[-1] == probability
+
+
+def test_an_option_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="execution"):
+        sweep(BARS, [MeanReversion()], execution=RealisticExecutionHandler(), progress=False)
+
+
 def test_options_and_names_go_through():
     table = sweep(BARS, {"calm": MeanReversion(40), "quick": MeanReversion(5)}, sizer=FixedQuantity(3.0), cash=1e6,
                   latency_bars=1, progress=False)

@@ -16,7 +16,7 @@ from numbers import Real
 from mlkit.engine.books import Book, Record, WorkingOrder
 from mlkit.engine.events import FillEvent, OrderEvent, OrderReason, OrderState, SignalEvent, VetoEvent, VetoReason
 from mlkit.engine.execution import IMPACT_WINDOW, fill_price, impact_fraction
-from mlkit.engine.portfolio import FLAT_TOLERANCE, Portfolio
+from mlkit.engine.portfolio import FLAT_TOLERANCE
 from mlkit.engine.sizing import whole_lots
 
 

@@ -37,17 +37,18 @@ def is_sharing() -> bool:
     return _kept.get() is not None
 
 
-def shared(bars, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
-    """`make()`, or what it gave before for these very bars and this key."""
+def shared(bars, key: Hashable, make: Callable[[], np.ndarray], *owners: object) -> np.ndarray:
+    """`make()`, or what it gave before for these very bars, this key and these very owners (a model, its features)."""
     kept = _kept.get()
     if kept is None:
         return make()
-    if (id(bars), key) not in kept:
+    key = (id(bars), key, *map(id, owners))
+    if key not in kept:
         made = make()
         made.flags.writeable = False
         kept["size"] = kept.get("size", 0) + made.nbytes
         if kept["size"] > LIMIT:
             kept.clear()
             kept["size"] = made.nbytes
-        kept[id(bars), key] = bars, made  # the bars too, lest another table gets their id
-    return kept[id(bars), key][1]
+        kept[key] = made, bars, owners  # all of them kept alive, lest another object gets the id of one
+    return kept[key][0]

@@ -226,7 +226,7 @@ class MLStrategy(Strategy):
 
     def scores(self, bars: pd.DataFrame) -> np.ndarray:
         """The model's score at every bar (n,), NaN before the features begin."""
-        return shared(bars, ("scores", id(self.model), id(self.features)), lambda: self._scores(bars))
+        return shared(bars, ("scores", self.lookback), lambda: self._scores(bars), self.model, self.features)
 
     def _scores(self, bars: pd.DataFrame) -> np.ndarray:
         table = self._features_of(bars)

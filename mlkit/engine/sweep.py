@@ -21,6 +21,7 @@ from mlkit.engine.strategies import Strategy
 from mlkit.overfitting import note_trial
 
 AT_ONCE = 500_000  # bars worked on together: a few megabytes an array
+OPTIONS = {"cash", "sizer", "risk", "allow_short", "latency_bars", "engine"}
 CHUNKS_PER_JOB = 8  # how finely the work is cut: progress moves, and no worker waits long for the last
 
 
@@ -45,6 +46,9 @@ def sweep(bars, strategies, *, costs=None, n_jobs: int = 1, progress: bool = Tru
     for each in charges:
         if not isinstance(each, Costs):
             raise ValueError(f"costs must be Costs(...) or several of them, not {each!r}")
+    unknown = sorted(options.keys() - OPTIONS)
+    if unknown:
+        raise ValueError(f"sweep takes no {', '.join(unknown)}; beside costs there are {', '.join(sorted(OPTIONS))}")
     handlers = [RealisticExecutionHandler(each, latency_bars=options.get("latency_bars", 0)) for each in charges]
     options = {name: value for name, value in options.items() if name != "latency_bars"}
     shown = [(handler, asdict(handler.costs)) for handler in handlers]
