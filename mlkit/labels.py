@@ -19,7 +19,8 @@ any part in the label.
 import numpy as np
 import pandas as pd
 
-from mlkit.features import Volatility, price_column, whole_number
+from mlkit.features import Volatility
+from mlkit.features.indicators import price_column, whole_number
 
 __all__ = ["direction", "next_drawdown", "next_level", "next_return", "next_volatility", "triple_barrier"]
 

@@ -22,7 +22,8 @@ from sklearn.exceptions import NotFittedError
 
 from mlkit.engine.events import MarketEvent, SignalEvent
 from mlkit.engine.sharing import is_sharing, shared
-from mlkit.features import Feature, FeatureSet
+from mlkit.features import FeatureSet
+from mlkit.features.indicators import Feature
 from mlkit.rolling import rolling_mean, rolling_score, score_pieces
 
 FLAT = 1e-12  # of the price: a window that moves less gives no signal
