@@ -9,6 +9,8 @@ PIP := $(PY) -m pip install -qq --disable-pip-version-check
 READY := $(VENV)/.ready
 DEEP_READY := $(VENV)/.ready-deep
 INSTALLED := $(READY) $(if $(filter 1,$(DEEP)),$(DEEP_READY))
+DEEP_LEFT_OUT := $(if $(filter 1,$(DEEP)),,tests/test_models_deep.py)
+override TESTS += $(DEEP_LEFT_OUT:%=--ignore=%)
 
 # JupyterLab with the environment that `make notebooks` and `make test` give their kernels (mlkit/notebooks.py)
 LAB_ENVIRONMENT := PYTHONHASHSEED=0 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
@@ -29,6 +31,7 @@ course: $(INSTALLED) ## run every lesson, then read runs/course/index.html
 	@$(PY) -m mlkit run
 
 test: $(INSTALLED) ## unit tests, properties, and every notebook against its committed outputs
+	@$(if $(DEEP_LEFT_OUT),echo "$(DEEP_LEFT_OUT) needs torch and is left out: make test DEEP=1 runs it too.")
 	@$(PY) -m pytest $(TESTS)
 
 lab: $(INSTALLED) ## open JupyterLab on the lessons

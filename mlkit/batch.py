@@ -40,21 +40,25 @@ def record(**results) -> None:
     ------
     TypeError naming the result that is none of these, or if there is none at all.
     """
-    from IPython import get_ipython
-    from IPython.display import display
-
     if not results:
         raise TypeError("record() keeps named results: record(sharpe=0.41, trades=112)")
     values = {name: _plain(name, value) for name, value in results.items()}
     shown = {name: format_value(value) for name, value in values.items()}
     width = max(map(len, shown))
-    text = "\n".join(f"{name:<{width}}  {value}" for name, value in shown.items())
+    rows = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in shown.items())
+    record_as("\n".join(f"{name:<{width}}  {value}" for name, value in shown.items()), values, f"<table>{rows}</table>")
+
+
+def record_as(text: str, results: dict, page: str | None = None) -> None:
+    """As `record`, shown as this text (and HTML page, if there is one); outside a notebook it prints."""
+    from IPython import get_ipython
+    from IPython.display import display
+
     if get_ipython() is None:
         print(text)
         return
-    rows = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in shown.items())
-    content = {"results": [_entry(name, value) for name, value in values.items()]}
-    display({MIME: content, "text/plain": text, "text/html": f"<table>{rows}</table>"}, raw=True)
+    content = {"results": [_entry(name, _plain(name, value)) for name, value in results.items()]}
+    display({MIME: content, "text/plain": text} | ({"text/html": page} if page else {}), raw=True)
 
 
 def recorded(notebook) -> dict[str, Any]:

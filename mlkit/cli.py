@@ -1,4 +1,4 @@
-"""The command line: `mlkit run`, `mlkit notebooks`, `mlkit data`.
+"""The command line: `mlkit run`, `mlkit notebooks`, `mlkit data`, `mlkit audit`.
 
 Each command ends with what to do next, and with a status other than 0 when
 something failed. Run it in the folder that holds `notebooks/`.
@@ -101,8 +101,63 @@ def data(name):
         load_bars(name)
     except ValueError as error:
         raise click.ClickException(str(error).replace("datasets()", "`mlkit data`")) from error
-    click.echo(readable(table[table["name"] == name], shutil.get_terminal_size().columns))
+    if name in set(table["name"]):
+        click.echo(readable(table[table["name"] == name], shutil.get_terminal_size().columns))
+    else:
+        click.echo(f"{name} is no market but a world whose truth is known, made from a seed (see mlkit.synthetic).")
     click.echo(f"\nLoad it with: from mlkit import load_bars; bars = load_bars({name!r})")
+
+
+@main.command()
+@click.argument("target", metavar="FILE:NAME")
+@click.option("--bars", "source", default="GE", show_default=True, metavar="NAME|FILE",
+              help="A bundled instrument, or a .csv or .parquet file of bars.")
+@click.option("--last", default=2500, show_default=True, type=click.IntRange(min=20), help="Use so many bars, the last ones.")
+def audit(target, source, last):
+    """Prove that features or a strategy do not look ahead.
+
+    NAME in the Python FILE is a function of bars that gives features, a FeatureSet, or a Strategy.
+    Ends with status 1 if anything looks ahead or could not be tested.
+
+    \b
+    Example:
+      mlkit audit my_features.py:build
+      mlkit audit my_strategy.py:MyStrategy --bars EURUSD --last 1000
+    """
+    from mlkit.engine import Strategy
+    from mlkit.leakage import audit_features, audit_strategy
+    from mlkit.markets import load_bars, read_bars
+
+    audited = _named(target)
+    try:
+        bars = (read_bars(source) if Path(source).suffix else load_bars(source)).iloc[-last:]
+        if isinstance(audited, type) and issubclass(audited, Strategy):
+            audited = audited()
+        report = (audit_strategy if isinstance(audited, Strategy) else audit_features)(audited, bars, progress=True)
+    except (OSError, TypeError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(report)
+    raise SystemExit(0 if report.clean else 1)
+
+
+def _named(target: str):
+    """What FILE:NAME stands for; the file is run, its folder importable."""
+    import runpy
+    import sys
+
+    path, colon, name = target.rpartition(":")
+    if not colon or not Path(path).is_file():
+        raise click.BadParameter(f"{target!r} is not FILE:NAME with a Python file that is there", param_hint="FILE:NAME")
+    sys.path.insert(0, str(Path(path).resolve().parent))
+    try:
+        made = runpy.run_path(path)
+    except Exception as error:
+        raise click.ClickException(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+    if not callable(made.get(name)) and not hasattr(made.get(name), "handle_market"):
+        found = [key for key, value in made.items() if callable(value) and not key.startswith("_")]
+        raise click.ClickException(f"{path} has no function, FeatureSet or Strategy {name!r}; it has "
+                                   f"{', '.join(found) or 'none at all'}.")
+    return made[name]
 
 
 def readable(table, width: int) -> str:

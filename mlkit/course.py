@@ -24,6 +24,7 @@ LANGUAGE = {"codemirror_mode": {"name": "ipython", "version": 3}, "file_extensio
             "mimetype": "text/x-python", "name": "python", "nbconvert_exporter": "python",
             "pygments_lexer": "ipython3"}
 PASSING_METADATA = ("papermill", "widgets", "execution", "ExecuteTime", "collapsed", "scrolled", "signature")
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 
 
@@ -208,6 +209,7 @@ def settle(notebook) -> tuple[str, str] | None:
         count += bool(cell.source.strip())
         cell.outputs = _in_order(cell.outputs)
         for output in cell.outputs:
+            output.get("data", {}).pop(WIDGET_VIEW, None)  # its id is random, and without a kernel it shows nothing
             for where, text in output_texts(output):
                 fault = machine_detail(text)
                 if fault:

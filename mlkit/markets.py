@@ -24,10 +24,12 @@ from mlkit.checks import PRICES, BarsError, check_bars
 from mlkit.synthetic import planted_edge, random_walk, regime_switching
 
 __all__ = ["BarsError", "check_bars", "datasets", "load_bars", "planted_edge",
-           "random_walk", "read_bars", "regime_switching"]
+           "random_walk", "read_bars", "regime_switching", "revisions"]
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 # A public fact that the source leaves out: two for one, effective that morning.
+WORLDS = {"RANDOM_WALK": random_walk, "PLANTED_EDGE": planted_edge, "REGIME_SWITCHING": regime_switching}
+WORLD_BARS, WORLD_SEED = 5000, 1  # of those, when they are loaded by name
 KNOWN_SPLITS = {"MSFT": {pd.Timestamp("2003-02-18"): 2.0}}
 
 
@@ -71,7 +73,9 @@ def load_bars(name):
     """Bars of one bundled instrument, or a dict of bars for several.
 
     name : str such as "GE", "EURUSD", "WTI", "UST10Y", or an iterable of them;
-        `datasets()` lists all with their quirks.
+        `datasets()` lists all with their quirks. "RANDOM_WALK", "PLANTED_EDGE" and
+        "REGIME_SWITCHING" give 5,000 bars of those worlds (seed 1), so that a lesson
+        can be run where the truth is known.
 
     Returns a fresh DataFrame (n, columns), float64, yours to change; for an
     iterable, `dict[str, DataFrame]`. `attrs` has the symbol and the kind.
@@ -88,6 +92,8 @@ def load_bars(name):
     """
     if isinstance(name, Iterable) and not isinstance(name, str):
         return {each: load_bars(each) for each in name}
+    if name in WORLDS:
+        return WORLDS[name](WORLD_BARS, WORLD_SEED)
     known = list(_catalogue().name)
     if name not in known:
         close = difflib.get_close_matches(str(name).upper(), known, n=3, cutoff=0.5)
@@ -111,6 +117,16 @@ def datasets() -> pd.DataFrame:
     table["last"] = pd.DatetimeIndex([span[-1] for span in spans])
     table["rows"] = [len(span) for span in spans]
     return table[["name", "kind", "first", "last", "rows", "licence", "source", "quirks"]]
+
+
+def revisions() -> pd.DataFrame:
+    """Cells of AAPL's and GE's daily history that two vintages of one source give differently.
+
+    Returns DataFrame (9179, 5): date, symbol, field (open, high, low, close, volume, dividend:
+    raw, not adjusted), v2013 and v2018 (the value in each vintage).
+    Source: data/SOURCES.md.
+    """
+    return pd.read_csv(DATA / "equities_wiki_revisions.csv.gz", parse_dates=["date"])
 
 
 # ------------------------------------------------------------------- own files

@@ -11,7 +11,7 @@ import pytest
 
 from mlkit import checks, markets, synthetic
 from mlkit.markets import (BarsError, check_bars, datasets, load_bars, planted_edge, random_walk,
-                           read_bars, regime_switching)
+                           read_bars, regime_switching, revisions)
 
 DATA = Path(markets.__file__).resolve().parents[1] / "data"
 EQUITIES = ["AAPL", "BA", "CAT", "DELL", "EBAY", "F", "GE", "GOOG", "IBM", "MSFT"]
@@ -615,3 +615,18 @@ def test_regimes_start_on_either_side_and_run_geometrically():
     assert runs.mean() == pytest.approx(20, rel=0.06) and runs.std() == pytest.approx(19.5, rel=0.08)
     alternating = regime_switching(10, 0, regime_length=1).regime
     assert (alternating.diff()[1:].abs() == 2).all()
+
+
+@pytest.mark.parametrize("name, world", [("RANDOM_WALK", random_walk), ("PLANTED_EDGE", planted_edge),
+                                         ("REGIME_SWITCHING", regime_switching)])
+def test_worlds_of_known_truth_load_by_name(name, world):
+    pd.testing.assert_frame_equal(load_bars(name), world(5000, seed=1))
+    assert load_bars([name])[name].attrs["symbol"] == name
+
+
+def test_revisions_are_the_cells_that_two_vintages_give_differently():
+    cells = revisions()
+    assert len(cells) == 9179 and set(cells["symbol"]) == {"AAPL", "GE"}
+    assert (cells["v2013"] != cells["v2018"]).all() and cells.notna().all(axis=None)
+    one = cells[(cells["date"] == "1980-12-12") & (cells["field"] == "high")].iloc[0]
+    assert (one["v2013"], one["v2018"]) == (28.88, 28.87)

@@ -46,10 +46,13 @@ def test_the_attribution_lines_are_printed():
         assert attribution in README, attribution
 
 
-def test_the_examples_run():
-    """Both code blocks, one after the other, as a reader would."""
+def test_the_examples_run(tmp_path, monkeypatch):
+    """All code blocks, one after the other, as a reader would."""
+    monkeypatch.chdir(tmp_path)  # one of them writes a ledger
     scope = {}
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         exec(compile(block, "README.md", "exec"), scope)
     result = scope["backtest"](scope["load_bars"]("GE").loc["2010":], scope["Momentum"]())
-    assert scope["result"].metrics["n_trades"] > 100 and len(result.fills) > 100
+    assert len(result.fills) > 100 and len(scope["table"]) == 12
+    assert scope["found"].models.obstacle == "" and len(scope["ledger"]) == 1
+    assert scope["result"].signals["model"].str.startswith("LogisticRegression ").all()

@@ -225,7 +225,7 @@ class Run:
             return []
         strength = 1.0 if book.scores is None else book.scores[book.at]
         return [SignalEvent(book.timestamps[book.at], book.symbol, direction, book.close[book.at], strength,
-                            self.strategy.model_name)]
+                            self.strategy.model_at(book.timestamps[book.at]))]
 
     def take(self, signal: SignalEvent, book: Book) -> None:
         """Turn a signal into an order or a veto, and write it down."""

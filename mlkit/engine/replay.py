@@ -62,7 +62,7 @@ class Prices:
 
 
 def whole_trades(prices: Prices, decisions: np.ndarray, *, execution, risk, sizer, cash, allow_short, scores=None,
-                 model_name="") -> Trades | None:
+                 model_at=None) -> Trades | None:
     """The run as arrays, or None where some order would wait, be refused, or open a short position."""
     costs, wait = execution.costs, 1 + execution.latency_bars
     if not in_whole_trades(execution, risk, sizer, allow_short):
@@ -91,7 +91,7 @@ def whole_trades(prices: Prices, decisions: np.ndarray, *, execution, risk, size
     if not equity.min() > 0.0:
         return None
     return Trades(prices, costs, at, filled, side, reference, price, wanted, units, commission, held, equity,
-                  None if scores is None else scores[at], model_name)
+                  None if scores is None else scores[at], model_at)
 
 
 def _equity(close, filled, held, cash) -> np.ndarray:
@@ -202,11 +202,11 @@ class Trades:
     bankrupt = False
 
     def __init__(self, prices, costs, at, filled, side, reference, price, wanted, units, commission, held, equity,
-                 scores, model_name):
+                 scores, model_at):
         self.prices, self.costs, self.at, self.filled, self.side = prices, costs, at, filled, side
         self.reference, self.price, self.wanted, self.units = reference, price, wanted, units
         self.commission, self.held, self.equity = commission, held, equity
-        self.scores, self.model_name = scores, model_name
+        self.scores, self.model_at = scores, model_at
         self.positions = {prices.symbol: (float(held[-1]) if len(held) else 0.0, float(prices.close[-1]))}
 
     def order_keys(self) -> dict[str, np.ndarray]:
@@ -236,7 +236,8 @@ class Trades:
         strength = np.ones(n) if self.scores is None else self.scores
         return {"clock": self.at, "direction": np.resize(np.array(["BUY", "SELL"], dtype=object), n),
                 "price": self.prices.close[self.at], "strength": strength,
-                "model": np.full(n, self.model_name, dtype=object), "outcome": np.full(n, "order", dtype=object)}
+                "model": np.array([self.model_at(each) for each in self.prices.index[self.at]], dtype=object),
+                "outcome": np.full(n, "order", dtype=object)}
 
     def borrow_columns(self) -> dict[str, np.ndarray]:
         return {"clock": np.empty(0, dtype=np.int64), "amount": np.empty(0)}

@@ -24,7 +24,7 @@ from mlkit.engine.strategies import (BuyAndHold, MeanReversion, MLStrategy, Movi
                                      uses_decide)
 from mlkit.markets import BarsError, check_bars
 from mlkit.metrics import periods_per_year
-from mlkit.overfitting import is_counting, note_trial
+from mlkit.overfitting.ledger import is_counting, note_trials
 
 ENGINES = ("auto", "events", "replay")
 SHIPPED = (BuyAndHold, MeanReversion, MovingAverageCross, MLStrategy)
@@ -61,7 +61,8 @@ def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None,
         strategy, execution=execution, risk=risk, sizer=sizer, cash=cash, allow_short=allow_short, engine=engine,
         progress=progress)
     if is_counting():
-        note_trial(result.name, result.figures["sharpe"], result.figures["n_bars"], result.order_hash)
+        row = {**result.figures, "strategy": result.name, "order_hash": result.order_hash}
+        note_trials(bars, [(strategy, result.execution, row)])
     return result
 
 
@@ -104,7 +105,7 @@ class Desk:
             record = self._record(strategy, settings, cash, allow_short, vectorised, replayed, progress)
         execution = settings["execution"]
         return BacktestResult(self.index, record, self.tables, name=strategy_name(strategy), cash=cash,
-                              start=_first_tradable(self.index, self.tables, strategy, execution), execution=execution,
+                              start=self.first_tradable(strategy, execution), execution=execution,
                               engine="replay" if replayed else "events", periods_per_year=self.periods_per_year)
 
     def for_many(self, strategy: Strategy, execution, *, risk=None, sizer=None, cash=100_000.0, allow_short=False,
@@ -122,8 +123,15 @@ class Desk:
     def many(self, decisions: np.ndarray, strategy: Strategy, execution, *, sizer=None, cash=100_000.0, **_) -> list:
         """Figures and order hash of each run (`mlkit.engine.many`), None where it needs a `backtest` of its own."""
         return rows_of(self.prices, decisions, execution=execution, sizer=FixedFraction(1.0) if sizer is None else sizer,
-                       cash=float(cash), start=_first_tradable(self.index, self.tables, strategy, execution),
+                       cash=float(cash), start=self.first_tradable(strategy, execution),
                        periods_per_year=self.periods_per_year)
+
+    def first_tradable(self, strategy: Strategy, execution) -> int:
+        """Position on the clock of the first bar on which an order could fill."""
+        wait = 0 if execution.unsafe_same_bar else 1 + execution.latency_bars
+        firsts = [self.index.get_loc(table.index[first]) for symbol, table in self.tables.items()
+                  if strategy.symbol in (None, symbol) and (first := strategy.first_decision(table) + wait) < len(table)]
+        return min(firsts, default=len(self.index))
 
     def _record(self, strategy, settings, cash, allow_short, vectorised, replayed, progress):
         """What the run leaves behind, by the quickest way that gives it."""
@@ -132,7 +140,7 @@ class Desk:
                    for symbol, table in tables.items()}
         if replayed:
             decisions, scores = decided[self.prices.symbol]
-            record = whole_trades(self.prices, decisions, scores=scores, model_name=strategy.model_name, cash=cash,
+            record = whole_trades(self.prices, decisions, scores=scores, model_at=strategy.model_at, cash=cash,
                                   allow_short=allow_short, **settings)
             if record is not None:
                 return record
@@ -153,7 +161,8 @@ def compare(bars, strategies: dict[str, Strategy], **options) -> dict[str, Backt
     """
     if not isinstance(strategies, dict) or not strategies:
         raise ValueError("compare needs a dict of at least one strategy by name")
-    lookback = max(strategy.lookback for strategy in strategies.values())
+    tables = _tables(bars, next(iter(strategies.values()))).values()
+    lookback = 1 + max(strategy.first_decision(table) for strategy in strategies.values() for table in tables)
     results = {}
     for name, strategy in strategies.items():
         strategy = copy.deepcopy(strategy)
@@ -237,11 +246,11 @@ def _decisions(strategy: Strategy, symbol: str, table: pd.DataFrame) -> tuple:
 
 
 def checked_decisions(strategy: Strategy, bars: pd.DataFrame) -> np.ndarray:
-    """The strategy's decisions (n,), int8; what comes before its lookback is 0.
+    """The strategy's decisions (n,), int8; what comes before its first is 0.
 
     Raises ValueError for a wrong length, or for anything but 1, -1 and 0 where a decision is due.
     """
-    name, first = type(strategy).__name__, strategy.lookback - 1
+    name, first = type(strategy).__name__, strategy.first_decision(bars)
     decisions = np.asarray(strategy.decide(bars))
     if type(strategy) in SHIPPED:  # its own array, of what it may hold
         decisions[:first] = 0
@@ -280,13 +289,3 @@ def _timeline(index: pd.DatetimeIndex, tables: dict, books: dict) -> list:
         for at in index.get_indexer(table.index):
             timeline[at].append(books[symbol])
     return timeline
-
-
-def _first_tradable(index: pd.DatetimeIndex, tables: dict, strategy: Strategy, execution) -> int:
-    """Position on the clock of the first bar on which an order could fill."""
-    wait = strategy.lookback - 1 + (0 if execution.unsafe_same_bar else 1 + execution.latency_bars)
-    if len(tables) == 1:
-        return min(wait, len(index))
-    firsts = [index.get_loc(table.index[wait]) for symbol, table in tables.items()
-              if strategy.symbol in (None, symbol) and len(table) > wait]
-    return min(firsts, default=len(index))

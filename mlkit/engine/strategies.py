@@ -18,12 +18,12 @@ from math import dist, sqrt
 
 import numpy as np
 import pandas as pd
-from sklearn.exceptions import NotFittedError
 
 from mlkit.engine.events import MarketEvent, SignalEvent
 from mlkit.engine.sharing import is_sharing, shared
 from mlkit.features import FeatureSet
 from mlkit.features.indicators import Feature
+from mlkit.models.scoring import Schedule, context_of, name_of, scores_of
 from mlkit.rolling import rolling_mean, rolling_score, score_pieces
 
 FLAT = 1e-12  # of the price: a window that moves less gives no signal
@@ -58,13 +58,22 @@ class Strategy:
         """Units held now, working orders counted (0 outside a backtest)."""
         return self._portfolio.held(symbol) if self._portfolio is not None else 0.0
 
+    def first_decision(self, bars: pd.DataFrame) -> int:
+        """Position of the first bar it may decide on: lookback - 1, or later (len(bars) = never)."""
+        return min(self.lookback - 1, len(bars))
+
+    def model_at(self, timestamp) -> str:
+        """The name of the model that decides at this bar, written on its signals."""
+        return self.model_name
+
     def attach(self, portfolio) -> None:
         """Called by the engine before the first bar."""
         self._portfolio = portfolio
 
     def signal(self, event: MarketEvent, direction: str, strength: float = 1.0) -> list[SignalEvent]:
         """A list with one signal at this event's close."""
-        return [SignalEvent(event.timestamp, event.symbol, direction, event.close, strength, self.model_name)]
+        return [SignalEvent(event.timestamp, event.symbol, direction, event.close, strength,
+                            self.model_at(event.timestamp))]
 
     def __repr__(self) -> str:
         shown = {k: v for k, v in vars(self).items() if not k.startswith("_") and k != "lookback" and v is not None}
@@ -190,13 +199,15 @@ class MovingAverageCross(Strategy):
 class MLStrategy(Strategy):
     """A fitted model on causal features: long when it is confident, out when it is not.
 
-    model : a fitted estimator. With `predict_proba` its score is the probability of
-        class 1 (the next move is up), otherwise its prediction
+    model : a fitted estimator, or what `walk_forward` found: its models then take turns, each
+        from the bar at which it was fitted, none before the first. With `predict_proba` a
+        score is the probability of class 1 (the next move is up), otherwise the prediction
     features : a FeatureSet, a feature, or a function of bars -> DataFrame (n, k)
     enter, exit : BUY above `enter` unless long, SELL below `exit` when long
 
-    The model is frozen: nothing is fitted in a backtest. Raises ValueError when the
-    model is not fitted, was fitted on other columns, or gives NaN where a decision is due.
+    The model is frozen: nothing is fitted in a backtest. Which one decided is written on every
+    signal. Raises ValueError when a model is not fitted, was fitted on other columns, gives NaN
+    where a decision is due, or comes from folds that saw the future.
     """
 
     shorts_from_flat = False
@@ -205,37 +216,54 @@ class MLStrategy(Strategy):
         super().__init__(symbol)
         if not exit <= enter:
             raise ValueError(f"MLStrategy needs exit <= enter, not enter={enter}, exit={exit}")
-        self.model, self.enter, self.exit = model, enter, exit
+        self.model, self.enter, self.exit = getattr(model, "models", None) or model, enter, exit
+        if isinstance(self.model, Schedule):
+            self.model.check_tradable()
         self.features = features if isinstance(features, (FeatureSet, Feature)) else FeatureSet([features])
         self.lookback = self.features.lookback
-        self.model_name = _name_of(model)
+        self.model_name = name_of(self.model)
         self._rows: dict[str, list] = {}
 
     def handle_market(self, event: MarketEvent) -> list[SignalEvent]:
         # Features with a window need no more than that; recursive ones remember every bar.
-        needed = self.lookback if self.features.warmup == self.features.lookback else None
+        context = context_of(self.model)
+        needed = None if context is None or self.features.warmup > self.features.lookback else self.lookback + context
         rows = self._rows.setdefault(event.symbol, deque(maxlen=needed))
         rows.append((event.timestamp, event.open, event.high, event.low, event.close, event.volume))
         if len(rows) < self.lookback:
             return []
         bars = pd.DataFrame(rows, columns=["timestamp", "open", "high", "low", "close", "volume"])
-        score = self._predict(self._features_of(bars.set_index("timestamp")).iloc[-1:])[0]
+        score = self._scores(bars.set_index("timestamp"), last=True)[-1]
         held = self.held(event.symbol) > 0
         if score > self.enter and not held:
             return self.signal(event, "BUY", float(score))
         return self.signal(event, "SELL", float(score)) if score < self.exit and held else []
 
     def scores(self, bars: pd.DataFrame) -> np.ndarray:
-        """The model's score at every bar (n,), NaN before the features begin."""
+        """The model's score at every bar (n,), NaN before its first decision."""
         return shared(bars, ("scores", self.lookback), lambda: self._scores(bars), self.model, self.features)
 
-    def _scores(self, bars: pd.DataFrame) -> np.ndarray:
-        table = self._features_of(bars)
+    def _scores(self, bars: pd.DataFrame, last=False) -> np.ndarray:
+        """Scores (n,), NaN before the first decision; of the `last` bar alone if that is all that is asked for."""
+        begin = max(self.lookback, self.features.lookback) - 1  # what comes before is warm-up, no model's business
+        first = max(len(bars) - 1, begin) if last else max(self.first_decision(bars), begin)
         scores = np.full(len(bars), np.nan)
-        first = max(self.lookback, self.features.lookback) - 1
         if len(bars) > first:
-            scores[first:] = self._predict(table.iloc[first:])
+            table = self._features_of(bars).iloc[begin:]
+            self._refuse_holes(table)
+            scores[first:] = scores_of(self.model, table, first - begin)
         return scores
+
+    def first_decision(self, bars: pd.DataFrame) -> int:
+        first = super().first_decision(bars)
+        if isinstance(self.model, Schedule):
+            first = max(first, int(np.searchsorted(self.model.turns(bars.index), 0)))
+        return first
+
+    def model_at(self, timestamp) -> str:
+        if isinstance(self.model, Schedule):
+            return self.model.names[self.model.turns(pd.DatetimeIndex([timestamp]))[0]]
+        return self.model_name
 
     def decide(self, bars: pd.DataFrame) -> np.ndarray:
         scores = self.scores(bars)
@@ -245,37 +273,15 @@ class MLStrategy(Strategy):
         features = self.features
         return features.transform(bars) if hasattr(features, "transform") else features(bars)
 
-    def _predict(self, table: pd.DataFrame) -> np.ndarray:
+    def _refuse_holes(self, table: pd.DataFrame) -> None:
         missing = table.isna().to_numpy()
         if missing.any():
             row, column = np.argwhere(missing)[0]
             raise ValueError(f"feature {table.columns[column]!r} is NaN at {table.index[row]}, where a decision is due: "
                              f"its bars have a hole, or it needs more of them than it says (set strategy.lookback)")
-        try:
-            scores = self._up(table) if hasattr(self.model, "predict_proba") else self.model.predict(table)
-        except NotFittedError as error:
-            raise ValueError(f"{self.model_name} has not been fitted: fit it on the past before it trades") from error
-        scores = np.asarray(scores, dtype=float)
-        if scores.shape != (len(table),):
-            raise ValueError(f"{self.model_name} gave scores of shape {scores.shape} for {len(table)} bars")
-        if np.isnan(scores).any():
-            raise ValueError(f"{self.model_name} gave NaN on {table.index[np.isnan(scores)][0]}, where a decision is due")
-        return scores
-
-    def _up(self, table: pd.DataFrame) -> np.ndarray:
-        """The probability of class 1: of the second of two columns for a model that names no classes."""
-        probabilities = np.asarray(self.model.predict_proba(table))
-        classes = list(getattr(self.model, "classes_", range(probabilities.shape[-1])))
-        if 1 not in classes:
-            raise ValueError(f"{self.model_name} knows the classes {classes}, and none of them is 1, a rise")
-        return probabilities[:, classes.index(1)]
 
 
 def _codes(buy: np.ndarray, sell: np.ndarray) -> np.ndarray:
     """1 where `buy`, -1 where `sell`, 0 where neither or both: (n,) int8."""
     return buy.view(np.int8) - sell.view(np.int8)
 
-
-def _name_of(model) -> str:
-    """The class of the model, of its last step when it is a pipeline."""
-    return type(model.steps[-1][1] if hasattr(model, "steps") else model).__name__

@@ -18,7 +18,7 @@ from mlkit.engine.execution import Costs, RealisticExecutionHandler
 from mlkit.engine.run import Desk, strategy_name
 from mlkit.engine.sharing import sharing
 from mlkit.engine.strategies import Strategy
-from mlkit.overfitting import note_trial
+from mlkit.overfitting.ledger import is_counting, note_trials
 
 AT_ONCE = 500_000  # bars worked on together: a few megabytes an array
 OPTIONS = {"cash", "sizer", "risk", "allow_short", "latency_bars", "engine"}
@@ -59,8 +59,8 @@ def sweep(bars, strategies, *, costs=None, n_jobs: int = 1, progress: bool = Tru
             rows = _rows(bars, combinations, options, bar.update)
         else:
             rows = _in_parallel(bars, combinations, options, n_jobs, bar)
-    for row in rows:
-        note_trial(row["strategy"], row["sharpe"], row["n_bars"], row["order_hash"])
+    if is_counting():
+        note_trials(bars, ((strategy, handler, row) for (_, strategy, handler, _), row in zip(combinations, rows)))
     return pd.DataFrame(rows)
 
 
@@ -101,10 +101,11 @@ def _rows(bars, combinations: list, options: dict, done=None) -> list[dict]:
             if found:
                 rows[number] |= found
             else:
-                group = waiting.setdefault((symbol, id(handler), strategy.lookback), [])
+                key = symbol, id(handler), desks[symbol].first_tradable(strategy, handler)
+                group = waiting.setdefault(key, [])
                 group.append((number, strategy, handler, decisions))
                 if len(group) * len(decisions) >= AT_ONCE:
-                    _together(desks[symbol], waiting.pop((symbol, id(handler), strategy.lookback)), options, rows)
+                    _together(desks[symbol], waiting.pop(key), options, rows)
             if done:
                 done()
         for (symbol, _, _), group in waiting.items():

@@ -1,0 +1,132 @@
+"""Lesson 02's exhibits: train score beside test score, and what luck finds among many rules.
+
+>>> from sklearn.tree import DecisionTreeClassifier
+>>> from mlkit import LaggedReturns, WalkForward, direction, planted_edge
+>>> bars = planted_edge(1_500, seed=1, strength=0.3)
+>>> labels = direction(bars)
+>>> trees = {depth: DecisionTreeClassifier(max_depth=depth, random_state=0) for depth in (1, 20)}
+>>> train_and_test(trees, LaggedReturns(5)(bars), labels, WalkForward(500, 500, label_end=labels["end"])).round(2)
+    train  test   low  high
+1    0.60  0.57  0.54  0.60
+20   0.98  0.53  0.51  0.56
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mlkit import metrics
+from mlkit.overfitting import TrialLedger, expected_max_sharpe, probabilistic_sharpe, probability_of_overfitting
+from mlkit.plots import BLUE, GREEN, GREY, ORANGE, figure
+from mlkit.research import walk_forward
+
+LEARNED = "days it learned from"
+UNSEEN = "days that came after, with 95 % interval"
+
+
+def train_and_test(models: dict, X: pd.DataFrame, y, splitter, *, n_boot: int = 200) -> pd.DataFrame:
+    """Accuracy of each model on what it learned from and on what came after, on the same folds.
+
+    models : name -> unfitted classifier; the rest as for `walk_forward`
+    returns : DataFrame, a row a model: train (mean over the folds), test (all tested rows), and
+        low and high, the ends of the 95 % block-bootstrap interval of test. Fractions.
+    """
+    rows = {}
+    for name, model in models.items():
+        found = walk_forward(model, X, y, splitter)
+        score = found.scores(n_boot=n_boot).loc["accuracy"]
+        rows[name] = {"train": found.folds["train_score"].mean(), "test": score["value"],
+                      "low": score["low"], "high": score["high"]}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def plot_capacity(curves: dict, label: str) -> Figure:
+    """Train and test accuracy against capacity: a panel a market, curves title -> `train_and_test` of settings."""
+    fig, axes = figure(len(curves), size=(8.0, 2.8 * len(curves)))
+    for axis, (title, curve) in zip(axes, curves.items()):
+        axis.plot(curve.index, 100 * curve["train"], color=ORANGE, marker="s", linestyle="--", label=LEARNED)
+        axis.plot(curve.index, 100 * curve["test"], color=BLUE, marker="o", label=UNSEEN)
+        axis.fill_between(curve.index, 100 * curve["low"], 100 * curve["high"], color=BLUE, alpha=0.15, linewidth=0)
+        axis.axhline(50.0, color="black", linewidth=0.8, linestyle=":")
+        axis.set_ylabel("called right, % of days")
+        axis.set_title(title, loc="left")
+    axes[0].legend(frameon=False, loc="upper left")
+    axes[-1].set_xlabel(label)
+    return fig
+
+
+def plot_cures(tables: dict) -> Figure:
+    """How far train and test are apart, model by model: a panel a market, tables title -> `train_and_test`."""
+    fig, axes = figure(len(tables), size=(8.0, 3.1 * len(tables)))
+    for axis, (title, table) in zip(axes, tables.items()):
+        at, percent = np.arange(len(table)), 100 * table
+        axis.hlines(at, percent["test"], percent["train"], color=GREY, linewidth=1.0, linestyle=":")
+        axis.plot(percent["train"], at, "s", color=ORANGE, label=LEARNED)
+        axis.hlines(at, percent["low"], percent["high"], color=BLUE, linewidth=2.5, alpha=0.4)
+        axis.plot(percent["test"], at, "o", color=BLUE, label=UNSEEN)
+        axis.axvline(50.0, color="black", linewidth=0.8)
+        axis.set_yticks(at, table.index)
+        axis.invert_yaxis()
+        axis.set_title(title, loc="left")
+    axes[0].legend(frameon=False, loc="lower right")
+    axes[-1].set_xlabel("called right, % of days")
+    return fig
+
+
+def judge_best(results: dict, ledger: TrialLedger, *, n_blocks: int = 8) -> dict:
+    """What is left of the best of many rules, by every measure of the lesson.
+
+    results : name -> BacktestResult, all that were tried, on the same dates; ledger : that counted them
+    returns : best (its Sharpe ratio a year), luck (the best to expect of so many if none has an edge),
+        alone (its probabilistic Sharpe ratio, as if nothing else had been tried), deflated_2014 and
+        deflated_2025 (probabilities), pbo (probability of overfitting, over the span that all share)
+    """
+    best = max(results.values(), key=lambda result: result.metrics["sharpe"])
+    returns = pd.concat({name: result.returns for name, result in results.items()}, axis=1).dropna()
+    return {"best": best.metrics["sharpe"], "luck": expected_max_sharpe(len(ledger), ledger.trials["sharpe"].var()),
+            "alone": probabilistic_sharpe(metrics.sharpe(best.returns, 1.0), len(best.returns)),
+            "deflated_2014": ledger.deflated_sharpe(best), "deflated_2025": ledger.deflated_sharpe(best, "2025"),
+            "pbo": probability_of_overfitting(returns, n_blocks).probability}
+
+
+def plot_p_values(p_values: np.ndarray, level: float = 0.05) -> Figure:
+    """Sorted p-values (n,) on a logarithmic scale, beside what noise would give and what each correction asks for."""
+    count = len(p_values)
+    rank = np.arange(1, count + 1)
+    fig, (axis,) = figure()
+    axis.plot(rank, np.sort(p_values), "o", color=BLUE, markersize=3.5, label="p-values, sorted")
+    axis.plot(rank, rank / (count + 1), color=GREY, linewidth=1.0, label="what noise gives on average")
+    axis.axhline(level, color="black", linewidth=0.8, linestyle=":", label=f"{level:g}: one test")
+    axis.plot(rank, level * rank / count, color=ORANGE, linestyle="--", label="Benjamini-Hochberg: some point below it")
+    axis.axhline(level / count, color=GREEN, linestyle="-.", label="Bonferroni: each below it")
+    axis.set(yscale="log", xlabel="rank, smallest p-value first", ylabel="p-value (log scale)")
+    axis.set_title(f"{(p_values <= level).sum()} of {count} are below {level:g}; noise alone gives {level * count:g} "
+                   "on average", loc="left")
+    axis.legend(frameon=False, loc="lower right", fontsize=8)
+    return fig
+
+
+def plot_best_of(sharpes: np.ndarray, years: float, n_rules: int) -> Figure:
+    """The best Sharpe ratio so far against the rules tried, on markets of pure noise.
+
+    sharpes : (markets, rules), a year, of the same rules on each market; years : of each market
+    n_rules : how many of them to try, 1 or more
+    """
+    number = np.arange(1, n_rules + 1)
+    best = np.maximum.accumulate(sharpes[:, :n_rules], axis=1)
+    luck = np.atleast_1d(expected_max_sharpe(number, 1.0 / years))
+    fig, (axis,) = figure()
+    axis.plot(number, best.T, color=GREY, linewidth=0.6, alpha=0.6)
+    axis.plot(number, luck, color=ORANGE, linestyle="--", marker="s", markevery=[-1],
+              label="to expect of so many different ideas")
+    axis.plot(number, best.mean(axis=0), color=BLUE, marker="o", markevery=[-1],
+              label="found, mean of the markets (grey: each)")
+    axis.axhline(0.0, color="black", linewidth=0.8)
+    axis.set(xlabel="rules tried", ylabel="best Sharpe ratio so far, a year", xlim=(0, sharpes.shape[1] + 1),
+             ylim=(sharpes[:, 0].min() - 0.1, sharpes.max() + 0.1))
+    axis.legend(frameon=False, loc="lower right")
+    axis.set_title(f"The best of {n_rules} rules on noise shows {best[:, -1].mean():.2f} on average; "
+                   f"{luck[-1]:.2f} if all were different", loc="left")
+    return fig

@@ -1,0 +1,155 @@
+"""What a learner moves: a prediction made before the answer is shown, and sliders under a figure.
+
+Both work where nothing can be moved (papermill, nbval, a page in a browser): a prediction is then
+the value given in the notebook, and sliders are the sentence that says what they would do.
+
+>>> guess = predict_first("On what share of days is the model right?", 0.55, low=0, high=1, unit="%")
+>>> guess.reveal(0.503)
+You said 55 %; it is 50.3 %. Off by 4.7 percentage points.
+"""
+
+from __future__ import annotations
+
+from mlkit.batch import record_as
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+STEPS = 100  # positions of a slider that was not given a step
+
+
+class Prediction:
+    """A learner's answer to a question, asked before the result: `.value`, and `.reveal(truth)` to score it."""
+
+    def __init__(self, question: str, guess, widget, unit: str):
+        self.question, self.unit, self._guess, self._widget = question, unit, guess, widget
+
+    @property
+    def value(self):
+        """The answer: what the widget shows now, or what was given."""
+        return self._guess if self._widget is None else self._widget.value
+
+    def reveal(self, truth) -> None:
+        """Show the answer beside the truth, and put both into the notebook's record.
+
+        truth : a number, or one of the options. Raises ValueError for an option that was not offered.
+        """
+        guess, shown = self.value, self._shown
+        if isinstance(guess, str):
+            offered = self._widget.options if self._widget is not None else [guess, truth]
+            if truth not in offered:
+                raise ValueError(f"{truth!r} is none of the answers offered: {', '.join(offered)}.")
+            verdict = "Right." if guess == truth else "Not this time."
+        else:
+            truth = float(truth)
+            verdict = f"Off by {self._distance(abs(guess - truth))}."
+        record_as(f"You said {shown(guess)}; it is {shown(truth)}. {verdict}",
+                  {"prediction": guess, "prediction_truth": truth})
+
+    def _shown(self, value) -> str:
+        if isinstance(value, str):
+            return value
+        if self.unit == "%":
+            return f"{100 * value:.3g} %"
+        return f"{value:.3g} {self.unit}".rstrip()
+
+    def _distance(self, value: float) -> str:
+        return f"{100 * value:.2g} percentage points" if self.unit == "%" else f"{value:.3g} {self.unit}".rstrip()
+
+    def __repr__(self) -> str:
+        return f"{self.question} Your answer: {self._shown(self.value)}"
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        if self._widget is None:
+            return {"text/plain": repr(self)}
+        from ipywidgets import HTML, VBox
+        box = VBox([HTML(f"<b>{self.question}</b>"), self._widget])
+        return {**_view(box), "text/plain": repr(self)}
+
+
+def predict_first(question: str, guess, *, low: float | None = None, high: float | None = None, step: float | None = None,
+                  options=None, unit: str = "") -> Prediction:
+    """Ask for an answer before the result is shown.
+
+    guess : the answer unless the learner moves the widget: a number from `low` to `high`, or one of `options`
+    unit : printed after the number; "%" takes and gives fractions and shows percentages
+
+    In JupyterLab the last value of a cell shows as a slider (or as buttons). Raises ValueError
+    for an answer outside what may be answered.
+    """
+    if options is not None:
+        options = [str(option) for option in options]
+        if guess not in options:
+            raise ValueError(f"{guess!r} is none of the answers offered: {', '.join(options)}.")
+    elif low is None or high is None or not low <= guess <= high:
+        raise ValueError(f"An answer is a number between low and high, or one of options; {guess!r} is not "
+                         f"between {low} and {high}.")
+    return Prediction(question, guess, _answer_widget(guess, low, high, step, options, unit), unit)
+
+
+def _answer_widget(guess, low, high, step, options, unit):
+    if not _in_notebook():
+        return None
+    import ipywidgets
+    if options is not None:
+        return ipywidgets.ToggleButtons(options=options, value=guess, style={"button_width": "auto"})
+    return ipywidgets.FloatSlider(guess, min=low, max=high, step=step or (high - low) / STEPS,
+                                  readout_format=".0%" if unit == "%" else ".4g", layout={"width": "60%"})
+
+
+class Sliders:
+    """Sliders and the figure they change; what `slider` gives."""
+
+    def __init__(self, draw, controls: dict):
+        self._draw, self._ranges = draw, controls
+        self._widget, self.controls = None, {}
+        if _in_notebook():
+            self._build(controls)
+
+    def _build(self, controls):
+        import ipywidgets
+        for name, choices in controls.items():
+            self.controls[name] = ipywidgets.SelectionSlider(
+                options=[(f"{choice:g}" if isinstance(choice, (int, float)) else str(choice), choice) for choice in choices],
+                value=choices[len(choices) // 2], description=name.replace("_", " "), continuous_update=False,
+                style={"description_width": "initial"}, layout={"width": "60%"})
+            self.controls[name].observe(self._redraw, names="value")
+        self._image, self._message = ipywidgets.Image(format="png"), ipywidgets.HTML()
+        self._redraw()
+        self._widget = ipywidgets.VBox([*self.controls.values(), self._message, self._image])
+
+    def _redraw(self, _change=None):
+        values = {name: control.value for name, control in self.controls.items()}
+        try:
+            self._image.value = self._draw(**values)._repr_mimebundle_()["image/png"]
+            self._message.value = ""
+        except ValueError as error:  # a setting without a picture; the sliders stay alive, and say why
+            self._message.value = f"<b>{type(error).__name__}:</b> {error}"
+
+    def __repr__(self) -> str:
+        ranges = "; ".join(f"{name.replace('_', ' ')} from {choices[0]} to {choices[-1]}"
+                           for name, choices in self._ranges.items())
+        return f"Slider: {ranges}. Run this notebook in JupyterLab to move it."
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {**(_view(self._widget) if self._widget is not None else {}), "text/plain": repr(self)}
+
+
+def slider(draw, **choices) -> Sliders:
+    """Sliders that redraw a figure when they are let go.
+
+    draw : function of the settings -> figure of `mlkit.plots`
+    choices : name=list of the values it can take, in order; it starts in the middle
+
+    Show `draw(...)` itself in the cell above: where nothing can be moved, that figure is all there is.
+    """
+    if not choices or not all(len(list(each)) > 1 for each in choices.values()):
+        raise ValueError("A slider needs a name and at least two values: slider(draw, horizon=[1, 5, 20]).")
+    return Sliders(draw, {name: list(each) for name, each in choices.items()})
+
+
+def _in_notebook() -> bool:
+    from IPython import get_ipython
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
+def _view(widget) -> dict:
+    return {VIEW: {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}}

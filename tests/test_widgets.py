@@ -1,0 +1,103 @@
+"""Predictions before results, and sliders: in a kernel, in a committed notebook, and where nothing can be moved."""
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from mlkit import widgets
+from mlkit.batch import recorded
+from mlkit.course import regenerate
+from mlkit.notebooks import execute
+from mlkit.plots import figure
+from mlkit.widgets import predict_first, slider
+
+SOURCE = """from mlkit.plots import figure
+from mlkit.widgets import predict_first, slider
+guess = 0.55
+def draw(height):
+    fig, (axis,) = figure()
+    axis.plot([0, height])
+    return fig"""
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    """As if a kernel were listening."""
+    monkeypatch.setattr(widgets, "_in_notebook", lambda: True)
+
+
+def draw(height):
+    if height < 0:
+        raise ValueError("no such height")
+    fig, (axis,) = figure()
+    axis.plot([0, height])
+    return fig
+
+
+def test_an_answer_is_what_the_learner_moved_to(kernel, capsys):
+    asked = predict_first("How many?", 10, low=0, high=100, unit="days")
+    asked._widget.value = 40
+    asked.reveal(28.5)
+    assert capsys.readouterr().out == "You said 40 days; it is 28.5 days. Off by 11.5 days.\n"
+
+
+def test_an_answer_of_several(kernel, capsys):
+    asked = predict_first("Which?", "rule", options=["model", "rule", "neither"])
+    asked.reveal("neither")
+    asked._widget.value = "neither"
+    asked.reveal("neither")
+    said = capsys.readouterr().out
+    assert said == "You said rule; it is neither. Not this time.\nYou said neither; it is neither. Right.\n"
+    with pytest.raises(ValueError, match="none of the answers"):
+        asked.reveal("both")
+
+
+@pytest.mark.parametrize("guess, options", [(2, {"low": 0, "high": 1}), (0.5, {}), ("c", {"options": ["a", "b"]})])
+def test_answers_nobody_could_give(guess, options):
+    with pytest.raises(ValueError, match="answer"):
+        predict_first("How much?", guess, **options)
+
+
+def test_a_slider_draws_again_when_it_is_moved_and_says_what_cannot_be_drawn(kernel):
+    made = slider(draw, height=[-1, 1, 2, 3])
+    first = made._image.value
+    assert first == draw(2)._repr_mimebundle_()["image/png"]
+    made.controls["height"].value = 3
+    assert made._image.value == draw(3)._repr_mimebundle_()["image/png"] != first
+    made.controls["height"].value = -1
+    assert "no such height" in made._message.value
+    made.controls["height"].value = 1
+    assert made._message.value == ""
+
+
+def test_a_slider_needs_something_to_choose_from():
+    with pytest.raises(ValueError, match="at least two values"):
+        slider(draw, height=[1])
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory):
+    """A notebook with both, regenerated."""
+    path = tmp_path_factory.mktemp("widgets") / "lesson.ipynb"
+    cells = [new_code_cell(SOURCE, metadata={"tags": ["parameters"]}),
+             new_code_cell("asked = predict_first('What share?', guess, low=0, high=1, unit='%')\nasked"),
+             new_code_cell("asked.reveal(0.503)"), new_code_cell("slider(draw, height=[1, 2, 3])")]
+    nbformat.write(new_notebook(cells=cells), path)
+    assert regenerate([path], progress=False)[0].status == "changed"
+    return path
+
+
+def test_what_is_committed_is_words_and_the_same_each_time(notebook):
+    outputs = [cell.outputs[0] for cell in nbformat.read(notebook, as_version=4).cells[1:]]
+    assert [list(output.data) for output in (outputs[0], outputs[2])] == [["text/plain"], ["text/plain"]]
+    assert outputs[0].data["text/plain"] == "What share? Your answer: 55 %"
+    assert outputs[1].data["text/plain"] == "You said 55 %; it is 50.3 %. Off by 4.7 percentage points."
+    assert outputs[2].data["text/plain"].startswith("Slider: height from 1 to 3.")
+    assert regenerate([notebook], progress=False)[0].status == "unchanged"
+
+
+def test_papermill_gives_the_answer_and_the_record_keeps_it(notebook, tmp_path):
+    done = execute(notebook, tmp_path / "run.ipynb", parameters={"guess": 0.9})
+    assert done.status == "ok" and recorded(tmp_path / "run.ipynb") == {"prediction": 0.9, "prediction_truth": 0.503}
+    shown = nbformat.read(tmp_path / "run.ipynb", as_version=4).cells[-1].outputs[0].data
+    assert widgets.VIEW in shown  # where there is a kernel there is a slider
