@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from vectors import vector
 
 from mlkit.features import (MACD, RSI, CrossReturn, FeatureSet, LaggedReturns, PriceToAverage, Volatility, parity)
 from mlkit.markets import BarsError
@@ -83,19 +84,11 @@ def test_rsi_of_only_rises_and_of_only_falls():
 
 # -------------------------------------------------------------- published values
 
-# rsi14_stockcharts of the reference vectors: the cs-rsi sheet of StockCharts (QQQQ, 14-Dec-09 to 1-Feb-10).
-STOCKCHARTS_CLOSE = [44.3389, 44.0902, 44.1497, 43.6124, 44.3278, 44.8264, 45.0955, 45.4245, 45.8433, 46.0826,
-                     45.8931, 46.0328, 45.614, 46.282, 46.282, 46.0028, 46.0328, 46.4116, 46.2222, 45.6439,
-                     46.2122, 46.2521, 45.7137, 46.4515, 45.7835, 45.3548, 44.0288, 44.1783, 44.2181, 44.5672,
-                     43.4205, 42.6628, 43.1314]
-STOCKCHARTS_RSI = [70.53, 66.32, 66.55, 69.41, 66.36, 57.97, 62.93, 63.26, 56.06, 62.38, 54.71, 50.42, 39.99,
-                   41.46, 41.87, 45.46, 37.3, 33.08, 37.77]
-
-
 def test_rsi_of_stockcharts():
-    rsi = RSI(14)(make_bars(STOCKCHARTS_CLOSE)).iloc[:, 0]
+    example = vector("rsi14_stockcharts")  # the cs-rsi sheet (QQQQ, 14-Dec-09 to 1-Feb-10)
+    rsi = RSI(14)(make_bars(example["inputs"]["close"])).iloc[:, 0]
     assert rsi.iloc[:14].isna().all()
-    assert rsi.iloc[14:].to_numpy() == pytest.approx(STOCKCHARTS_RSI, abs=0.005)
+    assert rsi.iloc[14:].to_numpy() == pytest.approx(example["expected"]["rsi"], abs=example["tolerance"])
 
 
 # The first closes of the reference series of TA-Lib's regression tests and the values it

@@ -333,6 +333,18 @@ def test_arima_is_what_statsmodels_forecasts_from_each_prefix_afresh(task):
         assert np.allclose(scores_of(model, X[:t + 1], start=t), expected, rtol=0, atol=1e-10)
 
 
+def test_arima_goes_on_from_training_as_append_without_refitting_does():
+    from statsmodels.tsa.arima.model import ARIMA
+    X, model = world()[0], fitted("arima", "return")
+    learnt, series = model[-1], X["return_1"].to_numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = ARIMA(series[:N_TRAINING] / learnt.scale_, order=learnt.order, trend=learnt.trend).filter(learnt.params_)
+        appended = results.append(series[N_TRAINING:] / learnt.scale_, refit=False)
+    expected = appended.get_prediction(start=N_TRAINING + 1, end=len(X)).predicted_mean * learnt.scale_
+    assert np.allclose(says(model, X[N_TRAINING:]), expected, rtol=0, atol=1e-12)
+
+
 def test_arima_sees_no_later_row_and_no_label():
     X, y = world()
     changed = X.copy()

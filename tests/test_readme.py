@@ -55,4 +55,4 @@ def test_the_examples_run(tmp_path, monkeypatch):
     result = scope["backtest"](scope["load_bars"]("GE").loc["2010":], scope["Momentum"]())
     assert len(result.fills) > 100 and len(scope["table"]) == 12
     assert scope["found"].models.obstacle == "" and len(scope["ledger"]) == 1
-    assert scope["result"].signals["model"].str.startswith("LogisticRegression ").all()
+    assert scope["result"].signals["model"].str.startswith("logistic ").all()

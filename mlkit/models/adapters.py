@@ -30,7 +30,13 @@ class CheckedPipeline(Pipeline):
 
     Raises ValueError for a missing or infinite value (trees would take it for news), and for a
     classifier's training labels that are all the same (`majority` alone takes them).
+
+    name : str, of the family in the catalogue: what its last step is called
     """
+
+    @property
+    def name(self) -> str:
+        return self.steps[-1][0]
 
     def fit(self, X, y, **params):
         X, y = refuse_missing(X, "X"), refuse_missing(y, "y")
@@ -60,7 +66,6 @@ class LinearProbability(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def fit(self, X, y):
         check_classification_targets(y)
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
-        refuse_one_class(y)
         target = codes.astype(float) if len(self.classes_) == 2 else np.eye(len(self.classes_))[codes]
         self.regressor_ = clone(self.regressor).fit(X, target)
         return self
@@ -90,7 +95,6 @@ class EncodedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def fit(self, X, y):
         check_classification_targets(y)
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
-        refuse_one_class(y)
         self.classifier_ = clone(self.classifier).fit(X, codes)
         return self
 
@@ -154,7 +158,6 @@ class EarlyStoppedClassifier(ClassifierMixin, _EarlyStopped):
 
     def fit(self, X, y):
         self.classes_ = np.unique(np.asarray(y))
-        refuse_one_class(y)
         return self._fit(X, y, classes=self.classes_)
 
     def _loss(self, network, X, y) -> float:
@@ -206,7 +209,6 @@ def refuse_one_class(y) -> None:
 def refuse_other_than_up_and_down(y, name: str) -> np.ndarray:
     """The classes (2,) of labels 0 and 1; ValueError for any other."""
     classes = np.unique(np.asarray(y))
-    refuse_one_class(y)
     if len(classes) != 2 or (classes != [0, 1]).any():
         raise ValueError(f"{name} tells up from down, so labels are 0 and 1 (labels.direction), not "
                          f"{', '.join(map(str, classes))}: choose another family for those.")

@@ -14,8 +14,6 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mlkit.models.adapters import refuse_one_class
-
 
 class _LSTM(BaseEstimator):
     """What the two have in common.
@@ -123,7 +121,6 @@ class LSTMClassifier(ClassifierMixin, _LSTM):
 
     def fit(self, X, y):
         from torch import nn
-        refuse_one_class(y)
         X, y = validate_data(self, X, y, dtype=np.float64)
         self.classes_, codes = np.unique(y, return_inverse=True)
         return self._fit(self._windows(X), codes.astype(np.int64), len(self.classes_), nn.CrossEntropyLoss)

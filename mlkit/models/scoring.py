@@ -25,8 +25,10 @@ def last_step(model):
 
 
 def name_of(model) -> str:
-    """The class of the model, of its last step when it is a pipeline."""
-    return type(last_step(model)).__name__
+    """Its name in the catalogue, or else its class (of the last step when it is a pipeline)."""
+    if isinstance(model, Schedule):
+        return name_of(model[-1])
+    return getattr(model, "name", None) or type(last_step(model)).__name__
 
 
 def context_of(model) -> int | None:
@@ -75,7 +77,7 @@ class Schedule:
     starts : DatetimeIndex, increasing: the first bar each of them decides; the last goes on to the end
     obstacle : why these may not trade, if something in how they were fitted speaks against it
 
-    A sequence of its models; `.starts`, `.names` (class and first day), `.context` (the most any of
+    A sequence of its models; `.starts`, `.names` (`name_of` and first day), `.context` (the most any of
     them needs). It holds nothing but models, numbers and words, so `save_model` can store it.
     Raises ValueError for starts that do not increase or do not match the models.
     """

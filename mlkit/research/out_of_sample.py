@@ -6,7 +6,7 @@
 >>> splitter = WalkForward(500, 100, label_end=labels["end"])
 >>> found = walk_forward(make_model("logistic"), LaggedReturns(3)(bars), labels, splitter)
 >>> found
-OutOfSample(LogisticRegression: 495 rows in 5 folds, accuracy 0.581 out of sample, 0.596 in training, 5 rows dropped)
+OutOfSample(logistic: 495 rows in 5 folds, accuracy 0.581 out of sample, 0.596 in training, 5 rows dropped)
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class OutOfSample:
     def __repr__(self) -> str:
         score = "accuracy" if self.task == "direction" else "R2"
         means = self.folds[["test_score", "train_score"]].mean()
-        return (f"OutOfSample({name_of(self.models[0])}: {len(self.predictions):,} rows in {len(self.folds)} folds, "
+        return (f"OutOfSample({name_of(self.models)}: {len(self.predictions):,} rows in {len(self.folds)} folds, "
                 f"{score} {means['test_score']:.3f} out of sample, {means['train_score']:.3f} in training, "
                 f"{self.dropped:,} rows dropped)")
 
