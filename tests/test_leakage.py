@@ -65,7 +65,7 @@ def test_tables_are_cut_at_one_moment():
 @pytest.mark.parametrize("name", LEAKY)
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_a_leaky_builder_is_caught(name):
-    report = audit_features(LEAKY[name], BARS, n_cuts=5)
+    report = audit_features(LEAKY[name], BARS, n_cuts=4)
     assert not report.clean
     assert kinds(report) & {"lookahead", "row set"}
     assert "not repeatable" not in kinds(report)
@@ -73,9 +73,9 @@ def test_a_leaky_builder_is_caught(name):
 
 @pytest.mark.parametrize("name", CLEAN)
 def test_a_clean_builder_is_not_blamed(name):
-    report = audit_features(CLEAN[name], BARS, n_cuts=5, seed=1)
+    report = audit_features(CLEAN[name], BARS, n_cuts=4, seed=1)
     assert report.clean, report
-    assert report.tests["made"].sum() > 40 and set(report.tests.index) == {"truncation", "noise", "NaN", "shuffle",
+    assert report.tests["made"].sum() > 30 and set(report.tests.index) == {"truncation", "noise", "NaN", "shuffle",
                                                                           "times 1000"}
 
 
@@ -362,7 +362,7 @@ PROCEDURES = {  # name: (procedure, seen by another future, seen by null labels)
 @pytest.mark.parametrize("name", PROCEDURES)
 def test_procedures_and_which_test_sees_what(name):
     procedure, by_future, by_null = PROCEDURES[name]
-    report = audit_procedure(procedure, X, Y, n_null=12)
+    report = audit_procedure(procedure, X, Y, n_cuts=4, n_null=12)
     assert report.clean == (not by_future and not by_null), report
     if by_future is not None:
         assert ("lookahead" in kinds(report)) == by_future
@@ -372,8 +372,8 @@ def test_procedures_and_which_test_sees_what(name):
 
 
 def test_honest_procedures_are_rarely_blamed():
-    """20 honest audits: a threshold of 3.3 blames one in 2,000."""
-    audits = [audit_procedure(walk_forward, X, Y, seed=seed, n_cuts=2, n_null=5) for seed in range(20)]
+    """15 honest audits: a threshold of 3.3 blames one in 2,000."""
+    audits = [audit_procedure(walk_forward, X, Y, seed=seed, n_cuts=2, n_null=5) for seed in range(15)]
     blamed = [report for report in audits if not report.clean]
     assert blamed == []
 
@@ -486,6 +486,7 @@ def test_half_open_intervals_and_both_sides_of_the_test():
     report = audit_split([(np.r_[0:12], fold)], table, ends)
     assert set(report.findings["kind"]) == {"shared", "overlap"}
     assert "trains on 2 of the 10 rows it tests, the first on 2024-01-11" in report.findings["detail"][0]
+    assert "trains on 1 of 12 rows whose labels" in report.findings["detail"][1]
 
 
 def test_a_gap_of_rows_does_not_purge_labels_of_varying_length():
@@ -602,11 +603,21 @@ def forest(rows):
     return RandomForestClassifier(10, max_depth=4, random_state=0).fit(table, labels[table.index])
 
 
+class Warm(Strategy):
+    """Its array before the first decision holds what it will; no one asks for it."""
+
+    lookback = 250
+
+    def decide(self, bars):
+        return np.where(np.arange(len(bars)) < 249, len(bars) % 7, (bars["close"] > bars["open"]).astype(int))
+
+
 HONEST = {
     "buy and hold": lambda: BuyAndHold(),
     "mean reversion": lambda: MeanReversion(10),
     "moving averages": lambda: MovingAverageCross(5, 20),
     "own handle_market": Momentum,
+    "nothing before its lookback": Warm,
     "own table, of today": lambda: HoldsTable(PRICES["close"], 0),
     "targets": lambda: Targets(None),
     "model of the past": lambda: MLStrategy(forest(250), FEATURES),
@@ -693,18 +704,25 @@ def test_a_strategy_that_fails_or_is_random_is_not_clean():
 
 def test_an_audit_of_a_strategy_changes_nothing_and_is_no_trial():
     class Writes(Strategy):
-        calls = 0
+        calls, table = 0, None
 
         def decide(self, bars):
             self.calls += 1
-            bars["close"] = 1.0
+            self.table.iloc[0] = bars["close"] = 1.0
             return np.ones(len(bars))
 
+    def traded(X, y):
+        backtest(PRICES, MeanReversion(20))
+        return X.iloc[:, 0]
+
     bars, strategy = PRICES.copy(), Writes()
+    strategy.table = PRICES["close"].copy()
     with TrialLedger() as ledger:
-        assert audit_strategy(strategy, bars).clean
+        assert audit_strategy(strategy, bars, minimum_edge_bps=0.0).clean
+        audit_procedure(traded, X, Y)
     assert len(ledger) == 0 and strategy.calls == 0
     pd.testing.assert_frame_equal(bars, PRICES)
+    pd.testing.assert_series_equal(strategy.table, PRICES["close"])
 
 
 def test_strategies_that_cannot_be_audited_are_refused():

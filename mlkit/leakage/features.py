@@ -118,7 +118,7 @@ def _plan(tables, full: Table, clock, first: int, n_cuts: int, rng) -> list[tupl
     plan += [(test, begin) for test in TESTS]  # the very first bar: a warm-up filled from behind shows only there
     telling = [cut for cut in _extremes(tables, full, clock) if begin < cut <= last]
     plan += [(test, cut) for cut in telling[: EXTREMES * n_cuts] for test in TESTS[:2]]
-    return [(test, cut) for test, cut in dict.fromkeys(plan) ]
+    return [(test, cut) for test, cut in dict.fromkeys(plan) if test != "truncation" or cut >= first]
 
 
 def _extremes(tables: dict, full: Table, clock: np.ndarray) -> list[int]:

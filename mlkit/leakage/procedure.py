@@ -22,6 +22,7 @@ from mlkit.leakage.futures import altered, irregular_cuts, stamps
 from mlkit.leakage.report import LeakageReport
 from mlkit.leakage.split import ends_of
 from mlkit.leakage.trail import Table, Trail, table_of
+from mlkit.overfitting.ledger import uncounted
 
 TESTS = ("noise", "resampled")
 TOO_GOOD = 3.3  # standard errors: by chance once in 2,000 audits
@@ -52,7 +53,7 @@ def audit_procedure(procedure, X, y, *, label_end=None, n_cuts=5, n_null=20, see
       scored on, such as choosing the best of many models on the test fold.
 
     Neither sees a label or a bar of the future that is a column of X: that is for `audit_features`.
-    A backtest inside `procedure` is a trial to an open ledger, in these runs too: audit it outside.
+    A backtest inside `procedure` is no trial to an open ledger in these runs.
     Raises ValueError for X and y that do not fit together; what `procedure` raises on them as they
     are, it raises.
     """
@@ -63,7 +64,8 @@ def audit_procedure(procedure, X, y, *, label_end=None, n_cuts=5, n_null=20, see
                   advice=" Fit and choose everything on the rows before a prediction.")
 
     def run(X, y) -> tuple[Table, pd.Series]:
-        return _predictions(procedure(X.copy(), y.copy()), X.index)
+        with uncounted():
+            return _predictions(procedure(X.copy(), y.copy()), X.index)
 
     full, predictions = run(X, y)
     trail.repeat([full], [run(X, y)[0]])

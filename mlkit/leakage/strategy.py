@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from mlkit.engine.run import Desk
+from mlkit.engine.run import backtest
 from mlkit.engine.strategies import uses_decide
 from mlkit.leakage.futures import altered, clock_of, irregular_cuts, stamps
 from mlkit.leakage.report import LeakageReport
 from mlkit.leakage.trail import Table, Trail, table_of
+from mlkit.overfitting.ledger import uncounted
 
 TESTS = ("truncation", "noise")
 N_CUTS = 4  # irregular ones, and as many at bars where the strategy acted
@@ -91,7 +92,8 @@ def _first_cut(strategy, tables: dict, clock: np.ndarray) -> int:
 
 def _decisions(strategy, bars, options: dict) -> list[Table]:
     """What was decided: signals, orders, and for each instrument decisions and scores."""
-    result = Desk(bars, strategy).backtest(strategy, **options)  # `backtest` would count a trial in an open ledger
+    with uncounted():
+        result = backtest(bars, strategy, **options)
     signals = result.signals.set_index("timestamp")[["symbol", "direction", "strength", "model"]]
     # Levels are decided with the signal and are in no table of the result; a replay has none.
     levels = [(signal.stop, signal.target) for _, signal, _ in getattr(result._record, "signals", [])]
