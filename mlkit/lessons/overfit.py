@@ -50,6 +50,7 @@ def plot_capacity(curves: dict, label: str) -> Figure:
         axis.plot(curve.index, 100 * curve["test"], color=BLUE, marker="o", label=UNSEEN)
         axis.fill_between(curve.index, 100 * curve["low"], 100 * curve["high"], color=BLUE, alpha=0.15, linewidth=0)
         axis.axhline(50.0, color="black", linewidth=0.8, linestyle=":")
+        axis.set_xticks(curve.index)
         axis.set_ylabel("called right, % of days")
         axis.set_title(title, loc="left")
     axes[0].legend(frameon=False, loc="upper left")
@@ -70,12 +71,12 @@ def plot_cures(tables: dict) -> Figure:
         axis.set_yticks(at, table.index)
         axis.invert_yaxis()
         axis.set_title(title, loc="left")
-    axes[0].legend(frameon=False, loc="lower right")
+    axes[0].legend(frameon=False, loc="center right")
     axes[-1].set_xlabel("called right, % of days")
     return fig
 
 
-def judge_best(results: dict, ledger: TrialLedger, *, n_blocks: int = 8) -> dict:
+def judge_best(results: dict, ledger: TrialLedger, *, n_blocks: int = 14) -> dict:
     """What is left of the best of many rules, by every measure of the lesson.
 
     results : name -> BacktestResult, all that were tried, on the same dates; ledger : that counted them
@@ -84,27 +85,31 @@ def judge_best(results: dict, ledger: TrialLedger, *, n_blocks: int = 8) -> dict
         deflated_2025 (probabilities), pbo (probability of overfitting, over the span that all share)
     """
     best = max(results.values(), key=lambda result: result.metrics["sharpe"])
-    returns = pd.concat({name: result.returns for name, result in results.items()}, axis=1).dropna()
     return {"best": best.metrics["sharpe"], "luck": expected_max_sharpe(len(ledger), ledger.trials["sharpe"].var()),
             "alone": probabilistic_sharpe(metrics.sharpe(best.returns, 1.0), len(best.returns)),
             "deflated_2014": ledger.deflated_sharpe(best), "deflated_2025": ledger.deflated_sharpe(best, "2025"),
-            "pbo": probability_of_overfitting(returns, n_blocks).probability}
+            "pbo": probability_of_overfitting(returns_of(results), n_blocks).probability}
+
+
+def returns_of(results: dict) -> pd.DataFrame:
+    """Returns a bar of name -> BacktestResult, a column each, over the span that all of them share."""
+    return pd.concat({name: result.returns for name, result in results.items()}, axis=1, join="inner")
 
 
 def plot_p_values(p_values: np.ndarray, level: float = 0.05) -> Figure:
-    """Sorted p-values (n,) on a logarithmic scale, beside what noise would give and what each correction asks for."""
+    """Sorted p-values (n,) on logarithmic scales, beside what noise would give and what each correction asks for."""
     count = len(p_values)
     rank = np.arange(1, count + 1)
     fig, (axis,) = figure()
     axis.plot(rank, np.sort(p_values), "o", color=BLUE, markersize=3.5, label="p-values, sorted")
     axis.plot(rank, rank / (count + 1), color=GREY, linewidth=1.0, label="what noise gives on average")
-    axis.axhline(level, color="black", linewidth=0.8, linestyle=":", label=f"{level:g}: one test")
-    axis.plot(rank, level * rank / count, color=ORANGE, linestyle="--", label="Benjamini-Hochberg: some point below it")
-    axis.axhline(level / count, color=GREEN, linestyle="-.", label="Bonferroni: each below it")
-    axis.set(yscale="log", xlabel="rank, smallest p-value first", ylabel="p-value (log scale)")
-    axis.set_title(f"{(p_values <= level).sum()} of {count} are below {level:g}; noise alone gives {level * count:g} "
-                   "on average", loc="left")
-    axis.legend(frameon=False, loc="lower right", fontsize=8)
+    axis.axhline(level, color="black", linewidth=0.8, linestyle=":", label=f"{level:g}, for one test")
+    axis.plot(rank, level * rank / count, color=ORANGE, linestyle="--", label="Benjamini-Hochberg keeps all up to the last point below")
+    axis.axhline(level / count, color=GREEN, linestyle="-.", label="Bonferroni keeps what is below")
+    axis.set(xscale="log", yscale="log", xlabel="rank, smallest p-value first (log scale)", ylabel="p-value (log scale)")
+    axis.set_title(f"{(p_values <= level).sum()} of {count} are below {level:g}, "
+                   f"{(p_values <= level / count).sum()} below {level / count:g}", loc="left")
+    axis.legend(frameon=False, loc="lower right")
     return fig
 
 

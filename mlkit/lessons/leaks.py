@@ -1,0 +1,176 @@
+"""Lesson 01, leakage: the museum's book of exhibits, a walk that is quoted, and three pictures.
+
+Every number comes from `mlkit` itself (research, splits, leakage); here it is kept and drawn.
+
+>>> from mlkit import LaggedReturns, direction, random_walk
+>>> bars = random_walk(3_000, seed=1)
+>>> 0.45 < accuracy(LaggedReturns(2)(bars), direction(bars)) < 0.55
+True
+>>> accuracy(bars[["close"]].pct_change().shift(-1), direction(bars)) > 0.8  # tomorrow's return, today
+True
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import KFold
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mlkit.features import FeatureSet, PriceToAverage, Volatility
+from mlkit.labels import direction
+from mlkit.leakage import LeakageReport
+from mlkit.models import make_model
+from mlkit.plots import BLUE, GREY, ORANGE, RED, Plot, figure
+from mlkit.research import walk_forward
+from mlkit.splits import PurgedKFold, WalkForward
+from mlkit.synthetic import random_walk
+
+ECB, H10 = 14.25, 18.0  # hours in Frankfurt at which they fix; H.10 does at noon in New York
+
+
+def accuracy(X: pd.DataFrame, labels: pd.DataFrame, model=None, splitter=None) -> float:
+    """The share of directions called right out of sample, a fraction.
+
+    X : features (n, k); labels : of `direction`, on the same index
+    model, splitter : logistic regression, walking forward (train on 1,000 rows, test on the next 500)
+        unless given. Raises ValueError as `walk_forward` does.
+    """
+    splitter = splitter or WalkForward(1000, 500, label_end=labels["end"])
+    found = walk_forward(model or make_model("logistic"), X, labels, splitter)
+    return float(((found.predictions > 0.5) == (found.labels == 1)).mean())
+
+
+class Museum:
+    """Exhibits: what each leak scored, what was left after the cure, and who saw it."""
+
+    def __init__(self):
+        self._rows = []
+
+    def add(self, exhibit: str, leak: float, cured: float, seen_by) -> None:
+        """Hang up an exhibit and say what it faked.
+
+        leak, cured : shares of right calls, fractions
+        seen_by : the LeakageReport of the audit that was asked, or in words who else could know
+        """
+        if isinstance(seen_by, LeakageReport):
+            seen_by = "no audit" if seen_by.clean else f"audit_{seen_by.subject}"
+        self._rows.append({"exhibit": exhibit, "leak": leak, "cured": cured, "seen by": seen_by})
+        print(f"{exhibit}: {leak:.1%} with the leak, {cured:.1%} cured; seen by {seen_by}")
+
+    @property
+    def exhibits(self) -> pd.DataFrame:
+        """One row an exhibit, the largest fake first: exhibit, leak, cured, fake (fractions), seen by."""
+        table = pd.DataFrame(self._rows)
+        table.insert(3, "fake", table["leak"] - table["cured"])
+        return table.sort_values("fake", ascending=False, kind="stable", ignore_index=True)
+
+    def table(self) -> pd.DataFrame:
+        """`exhibits` for reading: percentages and percentage points."""
+        table = self.exhibits.set_index("exhibit")
+        shares = table[["leak", "cured"]].map("{:.1%}".format)
+        points = ((100 * table["fake"]).round(1) + 0.0).map("{:+.1f}".format)  # no minus before a zero
+        return pd.DataFrame({"with the leak": shares["leak"], "cured": shares["cured"], "points faked": points,
+                             "seen by": table["seen by"]})
+
+    def plot(self):
+        """From the cured score to the faked one, an exhibit a line."""
+        table = self.exhibits[::-1]
+        fig, (axis,) = figure(size=(8.0, 4.6))
+        rows, blind = np.arange(len(table)), ~table["seen by"].str.startswith("audit").to_numpy()
+        axis.hlines(rows, 100 * table["cured"], 100 * table["leak"], color=GREY, linewidth=2)
+        axis.plot(100 * table["cured"], rows, "o", color=BLUE, label="cured")
+        for chosen, marker, label in ((~blind, "D", "with the leak, an audit sees it"),
+                                      (blind, "X", "with the leak, no audit sees it")):
+            axis.plot(100 * table["leak"][chosen], rows[chosen], marker, color=RED, markersize=8, label=label)
+        axis.axvline(50.0, color="black", linewidth=1, linestyle=":", label="a coin")
+        axis.set_yticks(rows, table["exhibit"])
+        axis.set_xlabel("called right, %")
+        axis.set_title(f"{len(table)} leaks: an audit sees {(~blind).sum()}, none sees {blind.sum()}", loc="left")
+        axis.legend(frameon=False, loc="lower right")
+        return fig
+
+
+def quoted_walk(n_bars: int, seed: int, half_spread: float) -> pd.DataFrame:
+    """A random walk whose open and close are traded at the bid or at the ask, a coin deciding which.
+
+    half_spread : fraction of the price. The value behind the quotes has no edge at all; Roll (1984),
+    "A simple implicit measure of the effective bid-ask spread". Returns bars (n_bars, 5).
+    """
+    bars = random_walk(n_bars, seed)
+    side = np.random.default_rng([seed, 1]).choice([-1.0, 1.0], (n_bars, 2))
+    bars[["open", "close"]] *= 1.0 + half_spread * side
+    bars["high"], bars["low"] = bars[["open", "high", "close"]].max(axis=1), bars[["open", "low", "close"]].min(axis=1)
+    return bars
+
+
+def neighbours(k: int = 3):
+    """A model that remembers: the k most similar days vote."""
+    return make_pipeline(StandardScaler(), KNeighborsClassifier(k))
+
+
+def slow_features(bars: pd.DataFrame) -> pd.DataFrame:
+    """Four features that hardly change from one day to the next: (n, 4)."""
+    return FeatureSet([PriceToAverage(50, 100, 200), Volatility(50)])(bars)
+
+
+def overlap_scores(bars: pd.DataFrame, horizons, seed: int = 0) -> pd.DataFrame:
+    """Accuracy of `neighbours` in shuffled and in purged folds, for labels that reach so many bars.
+
+    Returns DataFrame (len(horizons), 3) on the horizons: shuffled, purged, coin (how far from 1/2
+    a coin may land: two standard errors of as many answers as there are labels that do not overlap).
+    """
+    X, rows = slow_features(bars), {}
+    for horizon in horizons:
+        labels = direction(bars, horizon=horizon)
+        folds = {"shuffled": KFold(5, shuffle=True, random_state=seed),
+                 "purged": PurgedKFold(5, label_end=labels["end"])}
+        independent = (X.notna().all(axis=1) & labels["label"].notna()).sum() / horizon
+        rows[horizon] = {name: accuracy(X, labels, neighbours(), each) for name, each in folds.items()}
+        rows[horizon]["coin"] = independent**-0.5
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("horizon")
+
+
+def plot_overlap(scores: pd.DataFrame, horizon: int) -> Plot:
+    """The labels around one test day, and what shuffled folds fake at each horizon.
+
+    scores : of `overlap_scores`; horizon : one of its rows. Raises ValueError for another.
+    """
+    if horizon not in scores.index:
+        raise ValueError(f"No horizon {horizon} was scored: there are {', '.join(map(str, scores.index))}.")
+    fig = Plot(figsize=(8.0, 5.2), dpi=100, layout="constrained")
+    top, bottom = fig.subplots(2, 1, height_ratios=[1.0, 1.4])
+    starts = np.arange(-12, 13)
+    shared = np.maximum(horizon - np.abs(starts), 0)
+    colours = ["black" if start == 0 else ORANGE if share else GREY for start, share in zip(starts, shared)]
+    top.hlines(starts, starts, starts + horizon, color=colours, linewidth=2)
+    top.set(xlabel="trading days, seen from the test day", ylabel="decided on day", xlim=(-14, 56), ylim=(13, -13))
+    top.set_title(f"A label of {horizon} days shares days with {(shared > 0).sum() - 1} of its 24 nearest neighbours",
+                  loc="left")
+    band = 100 * scores["coin"]
+    bottom.fill_between(scores.index, 50 - band, 50 + band, color=GREY, alpha=0.25, linewidth=0, label="a coin")
+    bottom.plot(scores.index, 100 * scores["shuffled"], color=RED, marker="o", label="shuffled folds")
+    bottom.plot(scores.index, 100 * scores["purged"], color=BLUE, marker="s", linestyle="--", label="purged folds")
+    bottom.axvline(horizon, color="black", linewidth=1, linestyle=":")
+    shuffled, purged = 100 * scores.loc[horizon, ["shuffled", "purged"]]
+    bottom.set(xlabel="how far the label reaches, trading days", ylabel="called right, %")
+    bottom.set_title(f"It fakes {shuffled - purged:+.0f} points: {shuffled:.0f} % shuffled, {purged:.0f} % purged",
+                     loc="left")
+    bottom.legend(frameon=False, loc="upper left", ncols=3)
+    bottom.set_ylim(top=100)
+    for axis in (top, bottom):
+        axis.spines[["top", "right"]].set_visible(False)
+    return fig
+
+
+def plot_clocks() -> Plot:
+    """Which hours Tuesday's H.10 return and the ECB's return from Tuesday to Wednesday are made of."""
+    fig, (axis,) = figure(size=(8.0, 2.6))
+    axis.barh(["ECB, to Wednesday", "H.10, to Tuesday"], 24.0, left=[24 + ECB, H10], color=[BLUE, ORANGE], height=0.45)
+    axis.axvspan(24 + ECB, 24 + H10, color=GREY, alpha=0.4, linewidth=0)
+    axis.set_xticks([H10, 24 + ECB, 24 + H10, 48 + ECB], ["Mon\n18:00", "Tue\n14:15", "Tue\n18:00", "Wed\n14:15"])
+    axis.set_xlabel("time in Frankfurt")
+    axis.set_title(f"{H10 - ECB:g} hours of Tuesday are in both returns", loc="left")
+    return fig

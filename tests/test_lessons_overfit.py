@@ -1,0 +1,124 @@
+"""Lesson 02's own tools: each against a calculation that shares no code with it."""
+
+import matplotlib.colors as colors
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.tree import DecisionTreeClassifier
+
+from mlkit import (BuyAndHold, LaggedReturns, MeanReversion, MovingAverageCross, TrialLedger, WalkForward, backtest,
+                   direction, random_walk)
+from mlkit.lessons.overfit import (judge_best, plot_best_of, plot_capacity, plot_cures, plot_p_values, returns_of,
+                                   train_and_test)
+from mlkit.overfitting import (deflated_sharpe, expected_max_sharpe, probabilistic_sharpe,
+                               probability_of_overfitting)
+from mlkit.plots import BLUE, ORANGE
+
+RULES = {"slow": MovingAverageCross(2, 60), "fast": MovingAverageCross(1, 5), "held": BuyAndHold(),
+         "back": MeanReversion(10, -0.5)}
+
+
+@pytest.fixture(scope="module")
+def scored():
+    bars = random_walk(700, seed=3)
+    X, labels = LaggedReturns(4)(bars), direction(bars)
+    splitter = WalkForward(300, 150, label_end=labels["end"])
+    models = {"tree": DecisionTreeClassifier(random_state=0), "rise": DummyClassifier(strategy="constant", constant=1)}
+    return X, labels, splitter, train_and_test(models, X, labels, splitter)
+
+
+@pytest.fixture(scope="module")
+def tried():
+    with TrialLedger() as ledger:
+        results = {name: backtest(random_walk(900, seed=5), rule) for name, rule in RULES.items()}
+    return results, ledger
+
+
+def test_train_is_the_mean_of_the_folds_and_test_counts_every_row_once(scored):
+    X, labels, splitter, table = scored
+    whole = X.notna().all(axis=1) & labels["label"].notna()
+    X, y = X[whole], labels.loc[whole, "label"].to_numpy()
+    train, hits = {"tree": [], "rise": []}, {"tree": [], "rise": []}
+    for rows, unseen in splitter.split(X):
+        tree = DecisionTreeClassifier(random_state=0).fit(X.to_numpy()[rows], y[rows])
+        for name, call in (("tree", tree.predict), ("rise", lambda values: np.ones(len(values)))):
+            train[name].append(np.mean(call(X.to_numpy()[rows]) == y[rows]))
+            hits[name] += list(call(X.to_numpy()[unseen]) == y[unseen])
+    assert len({len(part) for _, part in splitter.split(X)}) > 1  # so that a mean of folds is another number
+    for name in ("tree", "rise"):
+        assert table.loc[name, "train"] == pytest.approx(np.mean(train[name]))
+        assert table.loc[name, "test"] == pytest.approx(np.mean(hits[name]))
+    assert (table["low"] < table["test"]).all() and (table["test"] < table["high"]).all()
+
+
+def test_the_best_is_judged_by_all_that_were_tried(tried):
+    results, ledger = tried
+    sharpes = pd.Series({name: result.returns.mean() / result.returns.std() for name, result in results.items()})
+    best = results[sharpes.idxmax()].returns
+    daily, n, variance = sharpes.max(), len(best), sharpes.var()
+    shape = {"skew": best.skew(), "kurtosis": best.kurt() + 3.0}
+    found = judge_best(results, ledger, n_blocks=10)
+    assert found["best"] == pytest.approx(daily * 252**0.5)
+    assert found["luck"] == pytest.approx(expected_max_sharpe(4, variance * 252))
+    assert found["alone"] == pytest.approx(probabilistic_sharpe(daily, n))
+    for name, convention in (("deflated_2014", "2014"), ("deflated_2025", "2025")):
+        wanted = deflated_sharpe(daily, n, n_trials=4, variance=variance, convention=convention, **shape)
+        assert found[name] == pytest.approx(wanted, abs=2e-3)  # pandas' skew and kurtosis are corrected for n
+    assert found["deflated_2014"] != found["deflated_2025"]
+    rows = slice(max(result.returns.index[0] for result in results.values()), None)
+    matrix = np.column_stack([result.returns.loc[rows] for result in results.values()])
+    assert found["pbo"] == probability_of_overfitting(matrix, 10).probability
+
+
+def test_returns_are_those_of_the_span_that_all_share(tried):
+    results, _ = tried
+    returns = returns_of(results)
+    assert list(returns) == list(RULES) and returns.notna().all().all()
+    assert len(returns) == min(len(result.returns) for result in results.values()) < len(results["held"].returns)
+    assert returns.index.is_monotonic_increasing
+
+
+def lines(axis, colour):
+    return [line for line in axis.lines if colors.same_color(line.get_color(), colour)]
+
+
+def test_capacity_and_cures_show_train_in_one_colour_and_test_in_the_other(scored):
+    table = scored[-1]
+    curve = table.set_axis([1, 20])
+    fig = plot_capacity({"here": curve, "there": curve / 2}, "depth")
+    assert [axis.get_title(loc="left") for axis in fig.axes] == ["here", "there"]
+    assert fig.axes[-1].get_xlabel() == "depth" and list(fig.axes[0].get_xticks()) == [1, 20]
+    for axis, factor in zip(fig.axes, (100, 50)):
+        assert np.allclose(lines(axis, ORANGE)[0].get_ydata(), factor * table["train"])
+        assert np.allclose(lines(axis, BLUE)[0].get_ydata(), factor * table["test"])
+        band = axis.collections[0].get_paths()[0].vertices[:, 1]
+        assert np.isclose([band.min(), band.max()], [factor * table["low"].min(), factor * table["high"].max()]).all()
+    axis = plot_cures({"here": table}).axes[0]
+    assert np.allclose(lines(axis, ORANGE)[0].get_xdata(), 100 * table["train"])
+    assert np.allclose(lines(axis, BLUE)[0].get_xdata(), 100 * table["test"])
+    intervals = np.array([segment[:, 0] for segment in axis.collections[1].get_segments()])
+    assert np.allclose(intervals, 100 * table[["low", "high"]])
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(table.index)
+    assert axis.yaxis_inverted()  # the first row of the table on top
+
+
+def test_p_values_are_sorted_and_counted_at_both_levels():
+    p_values = np.array([0.5, 0.004, 0.03, 0.9, 0.2])
+    axis = plot_p_values(p_values).axes[0]
+    assert axis.get_title(loc="left") == "2 of 5 are below 0.05, 1 below 0.01"
+    assert list(axis.lines[0].get_ydata()) == sorted(p_values)
+    assert np.allclose(lines(axis, ORANGE)[0].get_ydata(), [0.01, 0.02, 0.03, 0.04, 0.05])
+    assert axis.lines[-1].get_ydata()[0] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("n_rules", [1, 3])
+def test_the_best_so_far_never_falls_and_stops_at_the_rules_tried(n_rules):
+    sharpes = np.array([[0.2, -0.5, 0.7, 2.0], [-0.4, 0.1, 0.0, 0.9]])
+    axis = plot_best_of(sharpes, 5, n_rules).axes[0]
+    found, luck = lines(axis, BLUE)[0].get_ydata(), lines(axis, ORANGE)[0].get_ydata()
+    assert np.allclose(found, [-0.1, 0.15, 0.4][:n_rules])
+    assert luck[0] == 0.0 and luck[-1] == pytest.approx(expected_max_sharpe(n_rules, 0.2))
+    assert [list(line.get_ydata()) for line in axis.lines[:2]] == [[0.2, 0.2, 0.7][:n_rules], [-0.4, 0.1, 0.1][:n_rules]]
+    assert f"{found[-1]:.2f} on average; {luck[-1]:.2f}" in axis.get_title(loc="left")
+    assert axis.get_ylim()[1] > 2.0  # the same axis wherever the slider stands
