@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from sklearn.metrics import log_loss
 
 from mlkit import FeatureSet, LaggedReturns, audit_features, direction, load_bars, make_model, planted_edge
 from mlkit.lessons.features import (added_features, back_adjusted, halves, importances, plot_copy, plot_features,
@@ -37,6 +38,12 @@ def test_three_importances_agree_on_the_one_column_that_matters():
     hits = alone.predict(X[["return_1"]].iloc[test]) == labels["label"].iloc[test]
     assert asked.loc["return_1", "alone"] == pytest.approx(hits.mean() - 0.5)
 
+    fitted = TREES.fit(X.iloc[train], labels["label"].iloc[train])
+    new, truth = X.iloc[test], labels["label"].iloc[test]
+    mixed = new.assign(return_1=np.random.default_rng(0).permutation(new["return_1"]))
+    lost = log_loss(truth, fitted.predict_proba(mixed)) - log_loss(truth, fitted.predict_proba(new))
+    assert asked.loc["return_1", "shuffled"] == pytest.approx(lost, rel=0.2)
+
 
 def test_a_group_that_helps_is_told_from_one_that_does_not():
     answer = LABELS["label"] + NOISE
@@ -50,7 +57,7 @@ def test_a_group_that_helps_is_told_from_one_that_does_not():
 
 
 def test_the_base_is_set_against_the_commoner_direction():
-    rising = LABELS.assign(label=LABELS["label"].where(NOISE < 1, 1.0))
+    rising = LABELS.assign(label=LABELS["label"].mask((NOISE > 1) & LABELS["label"].notna(), 1.0))
     table = added_features({"noise": NOISE.to_frame("noise")}, rising, n_folds=2)
     _, labels, splitter = halves(NOISE.to_frame("noise"), rising, 2)
     tested = np.concatenate([test for _, test in splitter.split(labels)])
@@ -97,7 +104,11 @@ def test_the_title_of_raw_and_adjusted_counts_the_false_crashes():
 
 
 def test_the_picture_of_the_features_states_what_it_shows():
-    titles = [axis.get_title(loc="left") for axis in plot_features(WORLD, n_bars=100).axes]
+    axes = plot_features(WORLD, n_bars=100).axes
+    titles = [axis.get_title(loc="left") for axis in axes]
+    lines = {line.get_label(): line.get_ydata() for axis in axes for line in axis.lines}
+    assert np.allclose(lines["average of 5"], WORLD["close"].rolling(5).mean().iloc[-100:])
+    assert np.allclose(lines["volatility_20"], 100 * WORLD["close"].pct_change().rolling(20).std().iloc[-100:])
     last = WORLD["close"].iloc[-100:]
     above = (last > WORLD["close"].rolling(20).mean().iloc[-100:]).mean()
     assert titles[0] == f"PLANTED_EDGE: above its average of 20 on {above:.0%} of the last 100 bars"

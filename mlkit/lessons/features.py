@@ -141,7 +141,7 @@ def plot_importances(table: pd.DataFrame, title: str, marked=()) -> Plot:
     """Columns of `importances`, a panel for each way to ask; the marked features in orange."""
     height = 1.0 + 0.24 * len(table)
     fig = Plot(figsize=(8.0, height), dpi=100)  # laid out by hand: the title stands over all the panels
-    place = {"left": 0.2, "right": 0.97, "bottom": 0.55 / height, "top": 1 - 0.35 / height, "wspace": 0.15}
+    place = {"left": 0.2, "right": 0.97, "bottom": 0.55 / height, "top": 1 - 0.35 / height, "wspace": 0.2}
     axes = fig.subplots(1, table.shape[1], sharey=True, squeeze=False, gridspec_kw=place)[0]
     for axis, way in zip(axes, table):
         axis.barh(table.index, table[way], color=[ORANGE if name in marked else BLUE for name in table.index])
