@@ -16,17 +16,20 @@ _MODULE_OF = {
         "markets": "BarsError check_bars datasets load_bars planted_edge random_walk read_bars regime_switching "
                    "revisions",
         "features": "CrossReturn FeatureSet LaggedReturns MACD PriceToAverage RSI Volatility parity",
-        "labels": "direction next_drawdown next_level next_return next_volatility triple_barrier",
+        "labels": "direction meta_label next_drawdown next_level next_return next_volatility trade_return triple_barrier",
         "splits": "CombinatorialPurged PurgedKFold WalkForward",
-        "models": "CATALOGUE UnknownModel load_model make_model save_model",
-        "research": "OutOfSample evaluate impurity_importance permutation_importance single_feature_importance "
-                    "walk_forward",
+        "models": "CATALOGUE EWMA GARCH HAR UnknownModel load_model make_model save_model",
+        "research": "ExpectedReturn OutOfSample evaluate impurity_importance permutation_importance "
+                    "single_feature_importance walk_forward",
         "leakage": "LeakageError LeakageReport audit_features audit_procedure audit_split audit_strategy",
-        "engine": "BacktestResult BuyAndHold Costs FillEvent FixedFraction FixedQuantity IdealExecutionHandler "
-                  "MLStrategy MarketEvent MeanReversion MovingAverageCross OrderEvent RealisticExecutionHandler "
-                  "RiskManager SignalEvent Strategy backtest compare sweep",
+        "engine": "BacktestResult BuyAndHold CombinedStrategy Confidence Costs DrawdownRisk FillEvent FilteredStrategy "
+                  "FixedFraction FixedQuantity IdealExecutionHandler Kelly KellyWarning MLStrategy MarketEvent "
+                  "MeanReversion ModelSize MovingAverageCross OrderEvent RealisticExecutionHandler RegimeSwitch "
+                  "RiskManager SignalEvent Strategy VolatilityRisk VolatilityTarget backtest compare kelly_estimate "
+                  "kelly_size sizing_table sweep",
         "overfitting": "PBO TrialLedger deflated_sharpe expected_max_sharpe minimum_backtest_length minimum_track_record "
                        "probabilistic_sharpe probability_of_overfitting sharpe_standard_error",
+        "analysis": "BreakEven Diagnosis break_even_cost cost_sensitivity diagnose",
         "batch": "record recorded",
         "widgets": "predict_first slider",
     }.items()

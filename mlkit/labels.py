@@ -22,7 +22,8 @@ import pandas as pd
 from mlkit.features import Volatility
 from mlkit.features.indicators import price_column, whole_number
 
-__all__ = ["direction", "next_drawdown", "next_level", "next_return", "next_volatility", "triple_barrier"]
+__all__ = ["direction", "meta_label", "next_drawdown", "next_level", "next_return", "next_volatility", "trade_return",
+           "triple_barrier"]
 
 CONSTANT = 1e-12  # volatility below which a market does not move, and barriers have no width
 
@@ -119,6 +120,43 @@ def triple_barrier(bars: pd.DataFrame, horizon=10, *, upper=2.0, lower=2.0, wind
         undecided &= ~(stopped | gained)
     label[undecided] = 0.0
     return _labelled(bars, label, bars_to_end)
+
+
+def meta_label(bars: pd.DataFrame, decisions, cost_bps: float = 0.0) -> pd.DataFrame:
+    """Whether a rule's proposal paid: 1.0 where the trade it would open gains more than its costs, else 0.0.
+
+    decisions : (n,) of a Strategy's `decide`: 1 proposes to buy, -1 to sell. A row with a proposal is
+        bought at the open of t+1 (closes alone: the next close) and sold at the open after the first
+        later -1; rows without a proposal, and trades that the bars cut short, are NaN
+    cost_bps : a side, taken from both; end = the bar of the sale
+
+    For the model of a FilteredStrategy. Lopez de Prado (2018), Advances in Financial Machine Learning,
+    section 3.6. Raises BarsError for a price <= 0.
+    """
+    return_ = trade_return(bars, decisions, cost_bps)
+    return return_.assign(label=(return_["label"] > 0).astype(float).where(return_["label"].notna()))
+
+
+def trade_return(bars: pd.DataFrame, decisions, cost_bps: float = 0.0) -> pd.DataFrame:
+    """What a rule's proposal earned, a fraction, after `cost_bps` a side; rows and ends as `meta_label`."""
+    decisions = np.asarray(decisions)
+    if decisions.shape != (len(bars),):
+        raise ValueError(f"decisions of shape {decisions.shape} for {len(bars)} bars: one a bar is due")
+    price = price_column(bars, "open" if "open" in bars else "close", positive=True)
+    at, n = np.arange(len(bars)), len(bars)
+    leaves = _next_at(decisions < 0)
+    known = (decisions > 0) & (leaves < n - 1)
+    entry, exit_ = price[np.minimum(at + 1, n - 1)], price[np.minimum(leaves + 1, n - 1)]
+    cost = cost_bps * 1e-4
+    earned = np.where(known, (1.0 - cost) * exit_ / ((1.0 + cost) * entry) - 1.0, np.nan)
+    return _labelled(bars, earned, np.where(known, leaves + 1 - at, 0))
+
+
+def _next_at(marked: np.ndarray) -> np.ndarray:
+    """For each row the first later one that is marked, (n,); n where there is none."""
+    n = len(marked)
+    following = np.where(np.append(marked[1:], False), np.arange(1, n + 1), n)
+    return np.minimum.accumulate(following[::-1])[::-1]
 
 
 def _entry_and_exit(bars, horizon, price, positive) -> tuple[np.ndarray, np.ndarray, int]:

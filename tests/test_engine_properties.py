@@ -8,10 +8,22 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from worlds import Scripted, costs, random_bars, scripts, with_levels
 
-from mlkit.engine import (BuyAndHold, Costs, FixedFraction, FixedQuantity, MeanReversion, MovingAverageCross,
-                          RealisticExecutionHandler, RiskManager, backtest)
+from mlkit.engine import (BuyAndHold, CombinedStrategy, Confidence, Costs, DrawdownRisk, FixedFraction, FixedQuantity,
+                          Kelly, MeanReversion, MovingAverageCross, RealisticExecutionHandler, RiskManager,
+                          VolatilityRisk, VolatilityTarget, backtest)
 
 CASH = 100_000.0
+
+
+def deepest(bars):
+    """A forecast of the fall to come: the largest move of five bars."""
+    return -bars["close"].pct_change().abs().rolling(5).max()
+
+
+SIZERS = [FixedFraction(1.0), FixedFraction(0.4), FixedQuantity(50.0), FixedFraction(1.0, lot_size=100.0),
+          VolatilityTarget(0.2, window=5), Confidence(0.8), Kelly(0.5, mean=2e-4, variance=4e-4)]
+RISKS = [RiskManager(), RiskManager(max_position=0.5), RiskManager(max_exposure=0.9), RiskManager(max_drawdown=0.02),
+         VolatilityRisk("ewma", max_volatility=0.2), DrawdownRisk(deepest, max_drawdown=0.05)]
 
 
 @st.composite
@@ -22,10 +34,7 @@ def runs(draw, **charges):
     script = with_levels(draw(scripts(len(bars))), bars)
     options = {
         "execution": RealisticExecutionHandler(draw(costs(**charges)), latency_bars=draw(st.integers(0, 1))),
-        "sizer": draw(st.sampled_from([FixedFraction(1.0), FixedFraction(0.4), FixedQuantity(50.0),
-                                       FixedFraction(1.0, lot_size=100.0)])),
-        "risk": draw(st.sampled_from([RiskManager(), RiskManager(max_position=0.5), RiskManager(max_exposure=0.9),
-                                      RiskManager(max_drawdown=0.02)])),
+        "sizer": draw(st.sampled_from(SIZERS)), "risk": draw(st.sampled_from(RISKS)),
         "allow_short": draw(st.booleans()), "cash": CASH}
     if draw(st.booleans()):
         other = random_bars(seed + 1, n=60)
@@ -112,7 +121,7 @@ def test_fills_are_priced_as_stated_and_within_the_bar_s_volume(run):
 def test_prices_in_another_unit_change_nothing(run, power):
     """All prices times 2^k: the same money, orders of the inverse size (volume is scaled with them)."""
     bars, strategy, options = run
-    assume(isinstance(options["sizer"], FixedFraction) and options["sizer"].lot_size is None)
+    assume(not isinstance(options["sizer"], FixedQuantity) and options["sizer"].lot_size is None)
     factor = 2.0**power
 
     def scaled(table):
@@ -140,7 +149,7 @@ def test_prices_in_another_unit_change_nothing(run, power):
 def test_more_cash_the_same_result_in_proportion(run, power):
     """Without a minimum fee, impact or a binding cap, results scale with cash."""
     bars, strategy, options = run
-    assume(isinstance(options["sizer"], FixedFraction) and options["sizer"].lot_size is None)
+    assume(not isinstance(options["sizer"], FixedQuantity) and options["sizer"].lot_size is None)
 
     def endless(table):
         return table.assign(volume=table["volume"] * 1e9)
@@ -197,9 +206,12 @@ def test_the_same_input_gives_the_same_hash_and_leaves_its_arguments_alone(run):
     assert table.equals(before) and repr(vars(strategy)) == state
 
 
+VOTE = CombinedStrategy([MeanReversion(8), MovingAverageCross(2, 7), MeanReversion(5)], [1, 2, 1])
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), rule=st.sampled_from([MeanReversion(8), MeanReversion(5, -0.5, 0.5),
-                                                         MovingAverageCross(2, 7), BuyAndHold()]))
+                                                         MovingAverageCross(2, 7), BuyAndHold(), VOTE]))
 def test_decide_and_handle_market_say_the_same(seed, rule):
     """`decide` speaks for a strategy; written bar by bar it must come to the same orders."""
     spoken = type("Spoken", (type(rule),), {"handle_market": type(rule).handle_market})

@@ -6,12 +6,40 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import Scripted, costs, random_bars
 
-from mlkit.engine import (BuyAndHold, Costs, FixedFraction, FixedQuantity, IdealExecutionHandler, MeanReversion,
-                          MovingAverageCross, RealisticExecutionHandler, RiskManager, Strategy, backtest)
+from mlkit.engine import (BuyAndHold, CombinedStrategy, Confidence, Costs, DrawdownRisk, FixedFraction, FixedQuantity,
+                          IdealExecutionHandler, Kelly, MeanReversion, ModelSize, MovingAverageCross,
+                          RealisticExecutionHandler, RiskManager, Strategy, VolatilityRisk, VolatilityTarget, backtest)
 from mlkit.engine.replay import alternating
 from mlkit.markets import load_bars, random_walk
 
-TABLES = ("orders", "fills", "signals", "trades", "exits")
+TABLES = ("orders", "fills", "signals", "trades", "exits", "risk")
+
+
+class Half:
+    """A size model that holds less the deeper the account is under water."""
+
+    def predict(self, table):
+        return [0.5 + table[0][2] + 0.1 * table[0][0]]
+
+
+def holey(bars):
+    """A volatility with a hole in it now and then."""
+    close = bars["close"]
+    return close.pct_change().rolling(5).std().where(close.round(1) % 1 > 0.2)
+
+
+def falls(bars):
+    return -bars["close"].pct_change().abs().rolling(3).max()
+
+
+SIZERS = [FixedFraction(1.0), FixedFraction(0.4), FixedFraction(2.0), FixedQuantity(10.0), FixedQuantity(3000.0),
+          FixedFraction(1.0, lot_size=7.0), FixedQuantity(40.0, lot_size=7.0), VolatilityTarget(0.2, window=5),
+          VolatilityTarget(0.2, model=holey), VolatilityTarget(0.4, window=5, max_fraction=3.0, lot_size=7.0),
+          Confidence(), Confidence(0.7, step=0.2), Kelly(1.0), Kelly(0.5, mean=1e-3, variance=4e-4), ModelSize(Half(), 5)]
+RISKS = [RiskManager(), RiskManager(), RiskManager(max_position=0.5), RiskManager(max_drawdown=0.05),
+         RiskManager(max_exposure=1.1), VolatilityRisk(holey, max_volatility=0.3), DrawdownRisk(falls, max_drawdown=0.1),
+         VolatilityRisk(holey, max_volatility=0.2, scale=False, limits=RiskManager(max_drawdown=0.1)),
+         DrawdownRisk(falls, max_drawdown=0.05, least=0.5, limits=RiskManager(max_position=0.6))]
 
 
 class Told(Strategy):
@@ -26,6 +54,9 @@ class Told(Strategy):
 
     def scores(self, bars):
         return np.linspace(0.0, 1.0, len(bars))
+
+    def expected_returns(self, bars):
+        return (bars["close"].pct_change().rolling(2).mean() / 2).to_numpy()
 
 
 def assert_twins(bars, strategy, **options):
@@ -56,12 +87,9 @@ def any_decisions(n):
 @given(data=st.data(), seed=st.integers(0, 10_000), charges=costs(), latency=st.integers(0, 2),
        allow_short=st.booleans(), holes=st.booleans(), close_only=st.booleans(), ideal=st.booleans(),
        shorts_from_flat=st.booleans(), lookback=st.sampled_from([1, 5, 300]), wild=st.sampled_from([0.02, 0.3]),
-       sizer=st.sampled_from([FixedFraction(1.0), FixedFraction(0.4), FixedFraction(2.0), FixedQuantity(10.0),
-                              FixedQuantity(3000.0), FixedFraction(1.0, lot_size=7.0), FixedQuantity(40.0, lot_size=7.0)]),
-       risk=st.sampled_from([RiskManager(), RiskManager(), RiskManager(max_position=0.5),
-                             RiskManager(max_drawdown=0.05), RiskManager(max_exposure=1.1)]))
+       sizer=st.sampled_from(SIZERS), risk=st.sampled_from(RISKS), edge=st.sampled_from([0.0, 0.0, 5.0]))
 def test_twins(data, seed, charges, latency, allow_short, holes, close_only, ideal, shorts_from_flat, lookback, wild,
-               sizer, risk):
+               sizer, risk, edge):
     bars = random_bars(seed, n=120, holes=holes, volatility=wild)
     execution = RealisticExecutionHandler(charges, latency_bars=latency)
     if close_only:
@@ -70,14 +98,16 @@ def test_twins(data, seed, charges, latency, allow_short, holes, close_only, ide
     if ideal:
         execution = IdealExecutionHandler()
     assert_twins(bars, Told(data.draw(any_decisions(len(bars))), lookback, shorts_from_flat), execution=execution,
-                 sizer=sizer, risk=risk, allow_short=allow_short)
+                 sizer=sizer, risk=risk, allow_short=allow_short, minimum_edge_bps=edge)
 
 
-@pytest.mark.parametrize("strategy", [MeanReversion(), MovingAverageCross(10, 50), BuyAndHold()],
+@pytest.mark.parametrize("strategy", [MeanReversion(), MovingAverageCross(10, 50), BuyAndHold(),
+                                      CombinedStrategy([MeanReversion(), MovingAverageCross(10, 50)], enter=0.4, exit=0.4)],
                          ids=lambda strategy: type(strategy).__name__)
 @pytest.mark.parametrize("charges", [Costs(), Costs(3, 2, 5, commission_min=2, impact=1.0, max_participation=0.0001)],
                          ids=["whole trades", "with impact and a cap"])
-@pytest.mark.parametrize("sizer", [FixedFraction(1.0), FixedQuantity(100.0)], ids=["fraction", "quantity"])
+@pytest.mark.parametrize("sizer", [FixedFraction(1.0), FixedQuantity(100.0), VolatilityTarget(0.1)],
+                         ids=["fraction", "quantity", "volatility"])
 def test_twins_on_twenty_years_of_ge(strategy, charges, sizer):
     bars = load_bars("GE").loc["1990":"2010"]
     replay = assert_twins(bars, strategy, execution=RealisticExecutionHandler(charges), sizer=sizer)

@@ -21,6 +21,7 @@ from mlkit.engine.trades import round_trips
 
 FILL_NUMBERS = ("quantity", "price", "reference", "decision_price", "delay", "spread", "slippage", "impact",
                 "commission")
+REVIEW = ("clock", "symbol", "asked", "allowed", "reason", "forecast")
 
 
 class WorkingOrder:
@@ -65,7 +66,8 @@ def _floats(bars: pd.DataFrame, column: str) -> list[float]:
 class Book:
     """One instrument: its bars as plain lists, and where the loop stands in them."""
 
-    def __init__(self, symbol: str, bars: pd.DataFrame, costs, ignored=False, decisions=None, scores=None):
+    def __init__(self, symbol: str, bars: pd.DataFrame, costs, ignored=False, decisions=None, scores=None, sizing=None,
+                 risk=None, edge=None):
         self.symbol = symbol
         self.ignored = ignored  # not what the strategy trades
         self.close = _floats(bars, "close")
@@ -84,11 +86,14 @@ class Book:
         self.capacity_at = -1
         self.volatility = self.mean_volume = None
         if costs.impact and self.has_volume:
-            market = trailing_market(bars["close"].to_numpy(), bars["volume"].to_numpy())
+            # One more than there are bars: what the last close completes is known then.
+            market = trailing_market(*(np.append(bars[name].to_numpy(dtype=float), np.nan) for name in ("close", "volume")))
             self.volatility, self.mean_volume = (values.tolist() for values in market)
         self.days = calendar_days(bars.index) if costs.borrow_bps_per_year else None
         self.decisions = None if decisions is None else decisions.tolist()
         self.scores = None if scores is None else scores.tolist()
+        # What sizer and risk manager forecast at each close, and the return the strategy expects of a trade then.
+        self.sizing, self.risk, self.edge = (None if each is None else each.tolist() for each in (sizing, risk, edge))
 
 
 @dataclass(slots=True)
@@ -101,6 +106,7 @@ class Record:
     signals: list = field(default_factory=list)  # (clock, SignalEvent, outcome)
     vetoes: list = field(default_factory=list)  # VetoEvent
     borrow: list = field(default_factory=list)  # (clock, symbol, amount)
+    reviews: list = field(default_factory=list)  # (clock, symbol, asked, allowed, reason, forecast)
     positions: dict = field(default_factory=dict)  # symbol -> (units, mark) at the end
     bankrupt: bool = False
 
@@ -147,6 +153,11 @@ class Record:
             columns[name] = np.array([getattr(signal, name) for _, signal, _ in self.signals], dtype=kind)
         columns["outcome"] = np.array([str(outcome) for _, _, outcome in self.signals], dtype=object)
         return columns
+
+    def review_columns(self) -> dict[str, np.ndarray]:
+        """Columns of the table of reviews: what was asked, forecast and allowed, with `clock` for the timestamp."""
+        kinds = zip(REVIEW, (np.int64, object, float, float, object, float))
+        return {name: np.array([review[at] for review in self.reviews], dtype=kind) for at, (name, kind) in enumerate(kinds)}
 
     def borrow_columns(self) -> dict[str, np.ndarray]:
         return {"clock": np.array([clock for clock, _, _ in self.borrow], dtype=np.int64),

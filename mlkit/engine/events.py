@@ -58,6 +58,10 @@ class VetoReason(StrEnum):
     MAX_POSITION = "max_position"
     MAX_EXPOSURE = "max_exposure"
     MAX_DRAWDOWN = "max_drawdown"
+    VOLATILITY_LIMIT = "volatility_limit"  # the position is expected to move more than allowed
+    DRAWDOWN_LIMIT = "drawdown_limit"  # the account is expected to fall further than allowed
+    NO_FORECAST = "no_forecast"  # the sizer, the risk manager or the expected return has none yet
+    BELOW_EDGE = "below_edge"  # the expected return does not pay for the round trip and the margin
     RISK = "risk"  # a risk manager that gave no reason
 
 

@@ -27,11 +27,11 @@ class Run:
     timeline : for each bar of the run's clock, the books that have a bar then
     """
 
-    def __init__(self, books, timeline, strategy, *, portfolio, execution, risk, sizer, allow_short):
+    def __init__(self, books, timeline, strategy, *, portfolio, execution, risk, sizer, allow_short, minimum_edge=0.0):
         self.books, self.timeline, self.strategy = books, timeline, strategy
         self.portfolio, self.execution, self.costs = portfolio, execution, execution.costs
         self.risk, self.sizer = risk, sizer
-        self.allow_short, self.lookback = allow_short, strategy.lookback
+        self.allow_short, self.lookback, self.minimum_edge = allow_short, strategy.lookback, minimum_edge
         self.vectorised = any(book.decisions is not None for book in books.values())
         self.half_spread, self.slippage = self.costs.half_spread, self.costs.slippage
         self.commission_rate, self.impact = self.costs.commission_rate, self.costs.impact
@@ -257,7 +257,9 @@ class Run:
             return veto
         target = 0.0
         if signal.direction == "BUY" or self.allow_short:
-            target = self.target_units(signal)
+            if book.sizing is not None and math.isnan(book.sizing[book.at]):
+                return VetoReason.NO_FORECAST
+            target = self.target_units(signal, book)
             if target == 0.0:
                 return VetoReason.ZERO_SIZE
             if signal.direction == "SELL":
@@ -266,17 +268,58 @@ class Run:
         if abs(quantity) <= FLAT_TOLERANCE * max(abs(target), abs(position)):
             self.retire(book, OrderState.CANCELLED, OrderReason.REPLACED)
             return VetoReason.ORDER_CANCELLED
-        answer = self.risk.review(symbol, quantity, self.portfolio)
+        if self.minimum_edge and target:
+            quantity, reason = self.weigh_edge(quantity, book)
+            if not quantity:
+                return reason
+        allowed, reason = self.ask_risk(quantity, book)
+        if allowed == 0.0:
+            return reason or VetoReason.RISK
+        self.queue(book, allowed, self.portfolio.price(symbol), signal=signal)
+        return "order"
+
+    def ask_risk(self, quantity: float, book: Book) -> tuple[float, str]:
+        """What the risk manager allows of an order, in whole lots, and why not all of it."""
+        symbol, forecast = book.symbol, math.nan if book.risk is None else book.risk[book.at]
+        answer = self.risk.review(symbol, quantity, self.portfolio, *(() if book.risk is None else (forecast,)))
         if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], str)):
             raise ValueError(f"{self.risk!r} answered {answer!r}: review gives (allowed quantity, reason)")
         allowed, reason = answer
         if not math.isfinite(allowed) or abs(allowed) > abs(quantity) or allowed * quantity < 0.0:
             raise ValueError(f"{self.risk!r} answered {allowed} to an order of {quantity} {symbol}: "
                              f"it may only reduce an order")
-        if allowed == 0.0:
-            return reason or VetoReason.RISK
-        self.queue(book, allowed, self.portfolio.price(symbol), signal=signal)
-        return "order"
+        lot = getattr(self.sizer, "lot_size", None)
+        if allowed != quantity and allowed and lot is not None:
+            position = self.portfolio.position(symbol)
+            after = position + allowed
+            if after * allowed > 0.0 and abs(after) > abs(position):  # what is left of an increase
+                kept = math.copysign(whole_lots(abs(after), lot), after) - position
+                allowed = kept if kept * allowed > 0.0 else 0.0
+        if book.risk is not None or allowed != quantity:
+            self.record.reviews.append((self.clock, symbol, quantity, allowed, str(reason), forecast))
+        return allowed, reason
+
+    def weigh_edge(self, quantity: float, book: Book) -> tuple[float, str]:
+        """The order if it is expected to pay for its round trip and the margin; else its closing part, and why."""
+        position, expected = self.portfolio.position(book.symbol), book.edge[book.at]
+        if math.isnan(expected):
+            reason = VetoReason.NO_FORECAST
+        else:
+            needed = self.round_trip(abs(quantity), book) + self.minimum_edge
+            reason = "" if expected * math.copysign(1.0, quantity) > needed else VetoReason.BELOW_EDGE
+        kept = quantity if not reason else -position if position * quantity < 0.0 else 0.0
+        if kept != quantity and kept:
+            self.record.reviews.append((self.clock, book.symbol, quantity, kept, str(reason), expected))
+        return kept, reason
+
+    def round_trip(self, units: float, book: Book) -> float:
+        """What buying and selling again would cost by what is known at this close, as a fraction of the price."""
+        at = book.at + 1  # the impact of a fill at the next bar rests on what this close completes
+        impact = 0.0
+        if self.impact and at > IMPACT_WINDOW:
+            impact = float(impact_fraction(self.impact, units, book.volatility[at], book.mean_volume[at]))
+        commission = max(self.commission_rate, self.costs.commission_min / (units * book.close[book.at]))
+        return 2.0 * (self.half_spread + self.slippage + impact + commission)
 
     def stance_veto(self, direction: str, held: float) -> str:
         """Why this direction asks for nothing new, given what is held; "" if it does."""
@@ -288,8 +331,9 @@ class Run:
             return VetoReason.ALREADY_SHORT
         return VetoReason.NOTHING_TO_SELL if held == 0.0 and not self.allow_short else ""
 
-    def target_units(self, signal: SignalEvent) -> float:
-        units = self.sizer.size(signal, self.portfolio)
+    def target_units(self, signal: SignalEvent, book: Book) -> float:
+        known = () if book.sizing is None else (book.sizing[book.at],)
+        units = self.sizer.size(signal, self.portfolio, *known)
         if not (isinstance(units, Real) and math.isfinite(units) and units >= 0.0):
             raise ValueError(f"{self.sizer!r} gave {units} units for {signal.symbol} on {signal.timestamp}: "
                              f"a size is a finite number of at least 0")

@@ -96,7 +96,8 @@ def _sizes(sizer, cash, decided, price, first, fill_first, costs, good):
         if not good[k]:
             continue  # its orders do not take turns: it gets a run of its own
         if not fixed:
-            wants, bought = buys_by_cash(sizer, cash, decided[mine][::2].tolist(), price[paid][::2].tolist(),
+            closes = decided[mine][::2].tolist()
+            wants, bought = buys_by_cash(sizer, [sizer.fraction] * len(closes), cash, closes, price[paid][::2].tolist(),
                                          price[paid][1::2].tolist(), rate, fee)
             wanted[mine][::2], wanted[mine][1::2] = wants, bought[: (first[k + 1] - first[k]) // 2]
             units[paid] = np.repeat(bought, 2)[: fill_first[k + 1] - fill_first[k]]

@@ -3,7 +3,7 @@
 It takes all decisions at once (`Strategy.decide`) and visits only the bars where
 something happens, in one of two ways:
 
-- `whole_trades`: long or flat, one size rule, nothing that delays or refuses an order.
+- `whole_trades`: long or flat, a size that does not hang on the portfolio, nothing that delays or refuses an order.
   Decisions alternate buy, sell, buy, sell; prices, costs and equity are arrays, and
   only a size that depends on the cash before it is worked out trade by trade.
 - `Jump`: anything else that `decide` can say (shorts, borrow, impact, participation
@@ -22,14 +22,16 @@ from itertools import zip_longest
 
 import numpy as np
 
+from mlkit.engine.books import Record
 from mlkit.engine.events import OrderReason, OrderState
 from mlkit.engine.execution import IdealExecutionHandler, RealisticExecutionHandler, fill_price
 from mlkit.engine.loop import Run
 from mlkit.engine.portfolio import FLAT_TOLERANCE
-from mlkit.engine.risk import RiskManager
-from mlkit.engine.sizing import FixedFraction, FixedQuantity
+from mlkit.engine.risk import DrawdownRisk, RiskManager, VolatilityRisk
+from mlkit.engine.sizing import Confidence, FixedFraction, FixedQuantity, Kelly, ModelSize, VolatilityTarget
 
-SIZERS = (FixedFraction, FixedQuantity)
+SIZERS = (FixedFraction, FixedQuantity, VolatilityTarget, Confidence, Kelly, ModelSize)
+MANAGERS = (RiskManager, VolatilityRisk, DrawdownRisk)
 STRETCHES = 1024  # between fills, worked on at once
 
 
@@ -41,8 +43,8 @@ def why_not(tables: dict, vectorised: bool, execution, risk, sizer) -> str:
         return "there are several instruments"
     if type(execution) not in (IdealExecutionHandler, RealisticExecutionHandler) or execution.unsafe_same_bar:
         return "fills at the same bar and execution handlers of your own need the event loop"
-    if type(risk) is not RiskManager:
-        return f"the risk manager is a {type(risk).__name__}"
+    if type(risk) not in MANAGERS or type(getattr(risk, "limits", risk)) not in MANAGERS:
+        return f"the risk manager is a {type(getattr(risk, 'limits', risk)).__name__}"
     return "" if type(sizer) in SIZERS else f"the sizer is a {type(sizer).__name__}"
 
 
@@ -61,13 +63,13 @@ class Prices:
 # ---- whole trades, in arrays
 
 
-def whole_trades(prices: Prices, decisions: np.ndarray, *, execution, risk, sizer, cash, allow_short, scores=None,
+def whole_trades(prices: Prices, plan, *, execution, risk, sizer, cash, allow_short, minimum_edge=0.0,
                  model_at=None) -> Trades | None:
     """The run as arrays, or None where some order would wait, be refused, or open a short position."""
     costs, wait = execution.costs, 1 + execution.latency_bars
-    if not in_whole_trades(execution, risk, sizer, allow_short):
+    if minimum_edge or not in_whole_trades(execution, risk, sizer, allow_short):
         return None
-    at = alternating(decisions)
+    scores, at = plan.arrays["scores"], alternating(plan.arrays["decisions"])
     n, fill = len(prices.close), at + wait
     if wait > 1 and len(at) > 1 and (at[1:] - at[:-1]).min() < wait:
         return None  # decided again while an order is still on its way
@@ -76,7 +78,14 @@ def whole_trades(prices: Prices, decisions: np.ndarray, *, execution, risk, size
     side = np.ones(len(filled))
     side[1::2] = -1.0
     price = fill_price(side, reference, costs.half_spread, costs.slippage, 0.0)
-    sized = _sizes(sizer, cash, prices.close[at], price, costs)
+    fractions = None
+    if type(sizer) is not FixedQuantity:
+        buys, sizing = at[::2], plan.arrays["sizing"]
+        fractions = sizer.fractions(np.ones(len(buys)) if scores is None else scores[buys],
+                                    None if sizing is None else sizing[buys])
+        if not (fractions > 0.0).all():
+            return None  # a size of 0, or none that is known
+    sized = _sizes(sizer, fractions, cash, prices.close[at], price, costs)
     if sized is None:
         return None
     wanted, units, commission, cash_after = sized
@@ -111,7 +120,8 @@ def _equity(close, filled, held, cash) -> np.ndarray:
 
 def in_whole_trades(execution, risk, sizer, allow_short) -> bool:
     """Whether nothing here can delay, refuse or split an order but the bars themselves."""
-    return not (allow_short or execution.costs.impact or risk != RiskManager() or sizer.lot_size is not None)
+    return not (allow_short or execution.costs.impact or risk != RiskManager() or sizer.lot_size is not None
+                or type(sizer) is ModelSize)
 
 
 def alternating(decisions: np.ndarray) -> np.ndarray:
@@ -127,10 +137,10 @@ def alternating(decisions: np.ndarray) -> np.ndarray:
     return said[changes]
 
 
-def _sizes(sizer, cash, close, price, costs):
+def _sizes(sizer, fractions, cash, close, price, costs):
     """(units wanted by each order, units of each fill, commissions, cash after each fill), or None.
 
-    close : (orders,) at the decisions; price : (fills,). Buys and sells take turns, from flat with `cash`.
+    fractions : (buys,) of the equity, None for a fixed quantity; close : (orders,) at the decisions; price : (fills,). Buys and sells take turns, from flat with `cash`.
     """
     rate, fee, fills = costs.commission_rate, costs.commission_min, len(price)
     wanted, units = np.empty(len(close)), np.empty(fills)
@@ -141,7 +151,9 @@ def _sizes(sizer, cash, close, price, costs):
         before, paid = money[:-1][::2], price[::2]
         if (np.minimum(before / (paid * (1.0 + rate)), (before - fee) / paid) >= sizer.units).all():
             return wanted, units, commission, money[1:]
-    wants, buys = buys_by_cash(sizer, cash, close[::2].tolist(), price[::2].tolist(), price[1::2].tolist(), rate, fee)
+    fractions = None if fractions is None else fractions.tolist()
+    wants, buys = buys_by_cash(sizer, fractions, cash, close[::2].tolist(), price[::2].tolist(), price[1::2].tolist(),
+                               rate, fee)
     if not (np.array(buys) > 0.0).all():
         return None
     units = np.repeat(buys, 2)[:fills]
@@ -162,11 +174,11 @@ def accounts(cash, price, units, rate, fee):
     return commission, np.cumsum(np.concatenate([[cash], flow]))
 
 
-def buys_by_cash(sizer, cash, close, paid, got, rate, fee):
+def buys_by_cash(sizer, fractions, cash, close, paid, got, rate, fee):
     """Units wanted and units bought, trade by trade, where a size depends on the money made before it."""
-    fraction, fixed, gross_up = getattr(sizer, "fraction", None), getattr(sizer, "units", None), 1.0 + rate
+    fixed, gross_up = getattr(sizer, "units", None), 1.0 + rate
     wants, buys = [], []
-    for decided, price, sold in zip_longest(close, paid, got):
+    for fraction, decided, price, sold in zip_longest(fractions or (), close, paid, got):
         want = fraction * cash / decided if fixed is None else fixed
         wants.append(want)
         if price is None:
@@ -241,6 +253,9 @@ class Trades:
 
     def borrow_columns(self) -> dict[str, np.ndarray]:
         return {"clock": np.empty(0, dtype=np.int64), "amount": np.empty(0)}
+
+    def review_columns(self) -> dict[str, np.ndarray]:
+        return Record().review_columns()  # nobody was asked
 
     def trades(self) -> dict[str, np.ndarray]:
         """Columns of the trades, as `Record.trades`: each buy with its sell."""

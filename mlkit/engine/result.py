@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mlkit import metrics
+from mlkit.engine.books import REVIEW
 
 COSTS = ("delay", "spread", "slippage", "impact", "commission", "borrow")
 FILL_COLUMNS = ["timestamp", "symbol", "quantity", "price", "reference", "decision_price", *COSTS[:5], "order_id"]
@@ -48,7 +49,7 @@ class BacktestResult:
     equity : Series, one value a bar from bar 0, account currency, at the closes
     returns : Series, simple, from the first bar that could trade; the first is
         measured from the initial cash
-    orders, fills, trades, signals, exits : DataFrames (see mlkit.engine)
+    orders, fills, trades, signals, exits, risk : DataFrames (see mlkit.engine)
     metrics : Series; waterfall : Series, gross profit at decision prices, what each
         cost took from it (signed effect on profit), and net = their sum
     order_hash : sha256 of the order list: the same input gives the same hash
@@ -56,9 +57,8 @@ class BacktestResult:
     engine : "events" or "replay"; unsafe_same_bar and bankrupt : True when it was so
     """
 
-    def __init__(self, index, record, bars, *, name, cash, start, execution, engine,
-                 periods_per_year):
-        self._index, self._record, self.bars = index, record, bars
+    def __init__(self, index, record, bars, *, name, cash, start, execution, risk, engine, periods_per_year):
+        self._index, self._record, self.bars, self._manager = index, record, bars, risk
         self.name, self.cash, self.execution, self.engine = name, cash, execution, engine
         self.periods_per_year = periods_per_year
         self._start = min(start, len(index))
@@ -93,6 +93,21 @@ class BacktestResult:
     @property
     def signals(self) -> pd.DataFrame:
         return self._table(self._record.signal_columns(), SIGNAL_COLUMNS)
+
+    @property
+    def risk(self) -> pd.DataFrame:
+        """What was put before the risk manager: timestamp, symbol, asked, allowed, reason, forecast, realised.
+
+        A row for every order, if the risk manager forecasts; otherwise for those that were cut or vetoed.
+        forecast : what it expected at that close (NaN without one); realised : what came, where it is known
+        """
+        reviews = self._record.review_columns()
+        table = self._table(reviews, ["timestamp", *REVIEW[1:]])
+        realised = np.full(len(table), np.nan)
+        for symbol in dict.fromkeys(table["symbol"]) if hasattr(self._manager, "realised") else ():
+            rows = (table["symbol"] == symbol).to_numpy()
+            realised[rows] = self._manager.realised(self.bars[symbol]).reindex(table["timestamp"][rows])
+        return table.assign(realised=realised)
 
     @property
     def trades(self) -> pd.DataFrame:
@@ -151,6 +166,9 @@ class BacktestResult:
                          f"and the run stopped there.")
         if self.unsafe_same_bar:
             notes.append("Unsafe: orders were filled at the close they were decided on. No one can trade there.")
+        blind = sum(str(outcome) == "no_forecast" for outcome in self._record.signal_columns()["outcome"])
+        if blind:
+            notes.append(f"{blind} signals were refused because nothing was forecast at their close (no_forecast).")
         yields = [symbol for symbol, table in self.bars.items() if table.attrs.get("kind") == "rate"]
         if yields:
             notes.append(f"{', '.join(yields)}: a yield is not a price. Nobody can buy it, so nobody can earn this.")

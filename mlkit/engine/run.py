@@ -6,20 +6,23 @@ import copy
 import gc
 from contextlib import contextmanager
 from functools import partial
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from mlkit.engine.books import Book
-from mlkit.engine.execution import RealisticExecutionHandler
+from mlkit.engine.execution import BPS, RealisticExecutionHandler
+from mlkit.engine.hybrids import CombinedStrategy, FilteredStrategy
 from mlkit.engine.loop import Run
 from mlkit.engine.many import rows_of
 from mlkit.engine.portfolio import Portfolio, is_positive
 from mlkit.engine.replay import Jump, Prices, in_whole_trades, whole_trades, why_not
 from mlkit.engine.result import BacktestResult
 from mlkit.engine.risk import RiskManager
-from mlkit.engine.sizing import FixedFraction
+from mlkit.engine.sharing import shared
+from mlkit.engine.sizing import FixedFraction, FixedQuantity
 from mlkit.engine.strategies import (BuyAndHold, MeanReversion, MLStrategy, MovingAverageCross, Strategy,
                                      uses_decide)
 from mlkit.markets import BarsError, check_bars
@@ -27,7 +30,7 @@ from mlkit.metrics import periods_per_year
 from mlkit.overfitting.ledger import is_counting, note_trials
 
 ENGINES = ("auto", "events", "replay")
-SHIPPED = (BuyAndHold, MeanReversion, MovingAverageCross, MLStrategy)
+SHIPPED = (BuyAndHold, MeanReversion, MovingAverageCross, MLStrategy, FilteredStrategy, CombinedStrategy)
 
 
 def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None, cash: float = 100_000.0,
@@ -43,8 +46,10 @@ def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None,
     sizer : default FixedFraction(1.0), all of the equity
     cash : initial capital, account currency
     allow_short : whether a SELL may open a short position
-    minimum_edge_bps : 0, every signal is followed; no strategy states an expected return
-        yet that another value could be compared with, so it raises ValueError
+    minimum_edge_bps : above 0, an entry is followed only where the return that the strategy expects
+        (`Strategy.expected_returns`) exceeds the round trip it would pay (spread, slippage, commission
+        and impact, both ways, by what is known at the decision) by this margin; the others are vetoed
+        (`below_edge`), exits never. 0 follows every signal
     engine : "events", the loop; "replay", its fast twin, or ValueError where it cannot
         run this (mlkit.engine.replay says when); "auto", the replay where it can
     progress : show a progress bar
@@ -54,12 +59,9 @@ def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None,
     for a strategy whose symbol is not there, options out of range, or impact and
     participation limits on an instrument that has no volume.
     """
-    if minimum_edge_bps != 0:
-        raise ValueError(f"minimum_edge_bps={minimum_edge_bps!r} needs strategies that state an expected return, "
-                         f"and none does yet: leave it at 0")
     result = Desk(bars, strategy).backtest(
-        strategy, execution=execution, risk=risk, sizer=sizer, cash=cash, allow_short=allow_short, engine=engine,
-        progress=progress)
+        strategy, execution=execution, risk=risk, sizer=sizer, cash=cash, allow_short=allow_short,
+        minimum_edge_bps=minimum_edge_bps, engine=engine, progress=progress)
     if is_counting():
         row = {**result.figures, "strategy": result.name, "order_hash": result.order_hash}
         note_trials(bars, [(strategy, result.execution, row)])
@@ -80,13 +82,14 @@ class Desk:
         self.periods_per_year = periods_per_year(self.index)
 
     def backtest(self, strategy: Strategy, *, execution=None, risk=None, sizer=None, cash=100_000.0, allow_short=False,
-                 engine="auto", progress=False) -> BacktestResult:
+                 minimum_edge_bps=0.0, engine="auto", progress=False) -> BacktestResult:
         """As the function `backtest`."""
         if engine not in ENGINES:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
         if not is_positive(cash):
             raise ValueError(f"cash must be a positive number, not {cash!r}")
         _check_strategy(strategy)
+        _check_edge(strategy, minimum_edge_bps)
         vectorised, cash = uses_decide(strategy), float(cash)
         parts = {"execution": RealisticExecutionHandler() if execution is None else execution,
                  "risk": RiskManager() if risk is None else risk,
@@ -97,60 +100,114 @@ class Desk:
         if engine == "replay" and obstacle:
             raise ValueError(f"the replay cannot run this: {obstacle}; engine=\"auto\" or \"events\" can")
         replayed = engine != "events" and not obstacle
-        if not obstacle and type(strategy) in SHIPPED:
+        if not obstacle and _is_shipped(strategy):
             settings = parts  # values that cannot change, and a `decide` that changes nothing
         else:
             strategy, settings = copy.deepcopy(strategy), copy.deepcopy(parts)
+        settings = {**settings, "allow_short": allow_short, "minimum_edge": minimum_edge_bps * BPS}
         with _collector_paused():
-            record = self._record(strategy, settings, cash, allow_short, vectorised, replayed, progress)
-        execution = settings["execution"]
+            plans = {symbol: Plan(strategy, symbol, table, vectorised, settings) for symbol, table in self.tables.items()}
+            record = self._record(strategy, settings, plans, cash, vectorised, replayed, progress)
+        execution, risk = settings["execution"], settings["risk"]
         return BacktestResult(self.index, record, self.tables, name=strategy_name(strategy), cash=cash,
-                              start=self.first_tradable(strategy, execution), execution=execution,
-                              engine="replay" if replayed else "events", periods_per_year=self.periods_per_year)
+                              start=self.first_tradable(execution, {symbol: plan.first for symbol, plan in plans.items()}),
+                              execution=execution, risk=risk, engine="replay" if replayed else "events",
+                              periods_per_year=self.periods_per_year)
 
     def for_many(self, strategy: Strategy, execution, *, risk=None, sizer=None, cash=100_000.0, allow_short=False,
-                 engine="auto"):
+                 minimum_edge_bps=0.0, engine="auto"):
         """The strategy's decisions if `many` may run it, None if it needs a `backtest` of its own."""
         parts = {"execution": execution, "risk": RiskManager() if risk is None else risk,
                  "sizer": FixedFraction(1.0) if sizer is None else sizer}
         _check_strategy(strategy)
-        if (engine not in ("auto", "replay") or type(strategy) not in SHIPPED or not is_positive(cash)
-                or why_not(self.tables, True, **parts) or not in_whole_trades(allow_short=allow_short, **parts)):
+        if (engine not in ("auto", "replay") or not _is_shipped(strategy) or not is_positive(cash) or minimum_edge_bps
+                or not uses_decide(strategy) or type(parts["sizer"]) not in (FixedFraction, FixedQuantity) or why_not(self.tables, True, **parts) or not in_whole_trades(allow_short=allow_short, **parts)):
             return None
         _check_volume(self.tables, execution.costs, strategy.symbol)
         return checked_decisions(strategy, self.tables[self.prices.symbol])
 
-    def many(self, decisions: np.ndarray, strategy: Strategy, execution, *, sizer=None, cash=100_000.0, **_) -> list:
-        """Figures and order hash of each run (`mlkit.engine.many`), None where it needs a `backtest` of its own."""
+    def many(self, decisions: np.ndarray, first: int, execution, *, sizer=None, cash=100_000.0, **_) -> list:
+        """Figures and order hash of each run (`mlkit.engine.many`), None where it needs a `backtest` of its own.
+
+        first : the first bar on which all of them may decide
+        """
         return rows_of(self.prices, decisions, execution=execution, sizer=FixedFraction(1.0) if sizer is None else sizer,
-                       cash=float(cash), start=self.first_tradable(strategy, execution),
+                       cash=float(cash), start=self.first_tradable(execution, {self.prices.symbol: first}),
                        periods_per_year=self.periods_per_year)
 
-    def first_tradable(self, strategy: Strategy, execution) -> int:
-        """Position on the clock of the first bar on which an order could fill."""
+    def first_tradable(self, execution, first_decisions: dict[str, int]) -> int:
+        """Position on the clock of the first bar on which an order could fill.
+
+        first_decisions : symbol -> the first bar of its table on which something can be decided
+        """
         wait = 0 if execution.unsafe_same_bar else 1 + execution.latency_bars
-        firsts = [self.index.get_loc(table.index[first]) for symbol, table in self.tables.items()
-                  if strategy.symbol in (None, symbol) and (first := strategy.first_decision(table) + wait) < len(table)]
+        firsts = [self.index.get_loc(self.tables[symbol].index[first + wait]) for symbol, first in first_decisions.items()
+                  if first + wait < len(self.tables[symbol])]
         return min(firsts, default=len(self.index))
 
-    def _record(self, strategy, settings, cash, allow_short, vectorised, replayed, progress):
+    def _record(self, strategy, settings, plans, cash, vectorised, replayed, progress):
         """What the run leaves behind, by the quickest way that gives it."""
         tables = self.tables
-        decided = {symbol: _decisions(strategy, symbol, table) if vectorised else (None, None)
-                   for symbol, table in tables.items()}
         if replayed:
-            decisions, scores = decided[self.prices.symbol]
-            record = whole_trades(self.prices, decisions, scores=scores, model_at=strategy.model_at, cash=cash,
-                                  allow_short=allow_short, **settings)
+            record = whole_trades(self.prices, plans[self.prices.symbol], model_at=strategy.model_at, cash=cash, **settings)
             if record is not None:
                 return record
         portfolio, strategy = Portfolio(cash, tables), copy.copy(strategy)
         strategy.attach(portfolio)
         books = {symbol: Book(symbol, table, settings["execution"].costs, strategy.symbol not in (None, symbol),
-                              *decided[symbol]) for symbol, table in tables.items()}
+                              **plans[symbol].arrays) for symbol, table in tables.items()}
         run = (Jump if replayed else Run)(books, _timeline(self.index, tables, books), strategy, portfolio=portfolio,
-                                          allow_short=allow_short, **settings)
+                                          **settings)
         return run.run(partial(tqdm, desc="backtest", unit=" bars", unit_scale=True) if progress else iter)
+
+
+class Plan:
+    """What is worked out at once before a run, of one instrument, each value by its bar and those before.
+
+    arrays : dict of arrays (n,) or None: decisions and scores of the strategy, sizing (what the sizer
+        forecasts), risk (what the risk manager does), edge (what the strategy expects to earn)
+    first : the first bar on which something can be decided; n where this instrument is not traded
+    """
+
+    def __init__(self, strategy, symbol: str, table: pd.DataFrame, vectorised: bool, settings: dict):
+        self.arrays, self.first = dict.fromkeys(("decisions", "scores", "sizing", "risk", "edge")), len(table)
+        if strategy.symbol not in (None, symbol):
+            self.arrays["decisions"] = np.zeros(len(table), dtype=np.int8) if vectorised else None
+            return
+        if vectorised:
+            self.arrays |= zip(("decisions", "scores"), _decisions(strategy, table))
+        self.arrays["sizing"] = forecast_of(settings["sizer"], table)
+        self.arrays["risk"] = forecast_of(settings["risk"], table)
+        if settings["minimum_edge"]:
+            self.arrays["edge"] = _one_a_bar(strategy.expected_returns(table), table, f"{type(strategy).__name__}.expected_returns")
+        self.first = max(strategy.first_decision(table), *(_first_known(self.arrays[name]) for name in ("sizing", "risk", "edge")))
+
+
+def forecast_of(part, table: pd.DataFrame) -> np.ndarray | None:
+    """What a sizer or risk manager forecasts at each close (n,); None for one that forecasts nothing."""
+    if not hasattr(part, "forecast"):
+        return None
+    make = partial(_one_a_bar_of, part, table)
+    return shared(table, "forecast", make, part)
+
+
+def _one_a_bar_of(part, table):
+    return _one_a_bar(part.forecast(table.copy(deep=False)), table, f"{type(part).__name__}.forecast")
+
+
+def _one_a_bar(values, table: pd.DataFrame, name: str) -> np.ndarray:
+    values = np.array(values, dtype=float)
+    if values.shape != (len(table),):
+        raise ValueError(f"{name} gave an array of shape {values.shape} for {len(table)} bars: one number a bar is due")
+    return values
+
+
+def _first_known(values: np.ndarray | None) -> int:
+    """Position of the first number; 0 where nothing is forecast, so that nothing has to be waited for."""
+    if values is None:
+        return 0
+    known = ~np.isnan(values)
+    return int(known.argmax()) if known.any() else len(values)
 
 
 def compare(bars, strategies: dict[str, Strategy], **options) -> dict[str, BacktestResult]:
@@ -215,6 +272,15 @@ def _tables(bars, strategy: Strategy) -> dict[str, pd.DataFrame]:
     return {symbol: table.copy(deep=False) for symbol, table in bars.items()}  # later changes are not ours
 
 
+def _check_edge(strategy: Strategy, minimum_edge_bps) -> None:
+    if isinstance(minimum_edge_bps, bool) or not isinstance(minimum_edge_bps, Real) or not 0 <= minimum_edge_bps < np.inf:
+        raise ValueError(f"minimum_edge_bps must be a finite number of at least 0, not {minimum_edge_bps!r}")
+    if minimum_edge_bps and strategy.expected_returns is None:
+        raise ValueError(f"minimum_edge_bps={minimum_edge_bps!r} needs a strategy that states an expected return, and "
+                         f"{type(strategy).__name__} does not: give it a method expected_returns(bars) -> (n,), or use "
+                         f"an MLStrategy with expected=...")
+
+
 def _check_parts(execution, risk, sizer) -> None:
     """Each an instance, and of the right kind."""
     for part, name, wanted, example in ((execution, "execution", "costs", "RealisticExecutionHandler(costs)"),
@@ -231,11 +297,9 @@ def _check_volume(tables: dict, costs, traded: str | None) -> None:
                              f"set impact=0 and max_participation=1.0")
 
 
-def _decisions(strategy: Strategy, symbol: str, table: pd.DataFrame) -> tuple:
+def _decisions(strategy: Strategy, table: pd.DataFrame) -> tuple:
     """(decisions, scores or None) of a strategy for one instrument."""
-    if strategy.symbol not in (None, symbol):
-        return np.zeros(len(table), dtype=np.int8), None
-    if type(strategy) not in SHIPPED:
+    if not _is_shipped(strategy):
         table = table.copy(deep=False)  # what a `decide` writes into it stays there
     if strategy.scores is None:
         return checked_decisions(strategy, table), None
@@ -245,6 +309,11 @@ def _decisions(strategy: Strategy, symbol: str, table: pd.DataFrame) -> tuple:
     return checked_decisions(strategy, table), scores
 
 
+def _is_shipped(strategy: Strategy) -> bool:
+    """Whether this strategy, with all it is made of, is ours: its `decide` changes nothing, in it or in the bars."""
+    return type(strategy) in SHIPPED and all(map(_is_shipped, strategy._members))
+
+
 def checked_decisions(strategy: Strategy, bars: pd.DataFrame) -> np.ndarray:
     """The strategy's decisions (n,), int8; what comes before its first is 0.
 
@@ -252,7 +321,7 @@ def checked_decisions(strategy: Strategy, bars: pd.DataFrame) -> np.ndarray:
     """
     name, first = type(strategy).__name__, strategy.first_decision(bars)
     decisions = np.asarray(strategy.decide(bars))
-    if type(strategy) in SHIPPED:  # its own array, of what it may hold
+    if _is_shipped(strategy):  # its own array, of what it may hold
         decisions[:first] = 0
         return decisions
     if decisions.shape != (len(bars),):

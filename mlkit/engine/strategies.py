@@ -20,10 +20,8 @@ import numpy as np
 import pandas as pd
 
 from mlkit.engine.events import MarketEvent, SignalEvent
+from mlkit.engine.forecasts import Memory, Reader
 from mlkit.engine.sharing import is_sharing, shared
-from mlkit.features import FeatureSet
-from mlkit.features.indicators import Feature
-from mlkit.models.scoring import Schedule, context_of, name_of, scores_of
 from mlkit.rolling import rolling_mean, rolling_score, score_pieces
 
 FLAT = 1e-12  # of the price: a window that moves less gives no signal
@@ -44,6 +42,8 @@ class Strategy:
     shorts_from_flat: bool = True
     decide = None  # optional method: (bars) -> array (n,) of 1, -1 and 0
     scores = None  # optional method: (bars) -> array (n,) of floats, the strength of each decision
+    expected_returns = None  # optional method: (bars) -> array (n,) of fractions, for `minimum_edge_bps`
+    _members: tuple = ()  # the strategies it is made of, if it is made of others
     model_name: str = ""
     _portfolio = None
 
@@ -84,8 +84,11 @@ def uses_decide(strategy: Strategy) -> bool:
     """Whether `decide` speaks for this strategy.
 
     It does unless a subclass wrote its own `handle_market` (or what that is made of)
-    below it: an inherited `decide` must not overrule what the subclass says.
+    below it: an inherited `decide` must not overrule what the subclass says. One made of others
+    decides at once if all of them do.
     """
+    if not all(uses_decide(member) for member in strategy._members):
+        return False
     for owner in type(strategy).__mro__[:-2]:  # down to Strategy and object, which say nothing
         if vars(owner).get("decide") is not None:
             return True
@@ -150,10 +153,10 @@ class MeanReversion(Strategy):
         if not is_sharing():  # no table of scores for the sake of one look at each
             codes = np.zeros(len(close), dtype=np.int8)
             for at, score in score_pieces(close, self.window, FLAT):
-                codes[at] = _codes(score < self.enter, score > self.exit)
+                codes[at] = codes_of(score < self.enter, score > self.exit)
             return codes
         score = shared(bars, ("score", self.window), lambda: rolling_score(close, self.window, FLAT))
-        return _codes(shared(bars, ("below", self.window, self.enter), lambda: score < self.enter),
+        return codes_of(shared(bars, ("below", self.window, self.enter), lambda: score < self.enter),
                       shared(bars, ("above", self.window, self.exit), lambda: score > self.exit))
 
 
@@ -193,7 +196,7 @@ class MovingAverageCross(Strategy):
                       for window in (self.fast, self.slow))
         gap = fast - slow
         gap[np.abs(gap) <= FLAT * np.abs(close)] = np.nan
-        return _codes(gap > 0, gap < 0)
+        return codes_of(gap > 0, gap < 0)
 
 
 class MLStrategy(Strategy):
@@ -204,6 +207,8 @@ class MLStrategy(Strategy):
         score is the probability of class 1 (the next move is up), otherwise the prediction
     features : a FeatureSet, a feature, or a function of bars -> DataFrame (n, k)
     enter, exit : BUY above `enter` unless long, SELL below `exit` when long
+    expected : what a score is worth, for `backtest(minimum_edge_bps=...)`: an `ExpectedReturn`, or a function
+        of a Series of scores -> returns (n,). A regressor of `next_return` needs none: its score is one
 
     The model is frozen: nothing is fitted in a backtest. Which one decided is written on every
     signal. Raises ValueError when a model is not fitted, was fitted on other columns, gives NaN
@@ -212,28 +217,24 @@ class MLStrategy(Strategy):
 
     shorts_from_flat = False
 
-    def __init__(self, model, features, *, enter: float = 0.55, exit: float = 0.45, symbol: str | None = None):
+    def __init__(self, model, features, *, enter: float = 0.55, exit: float = 0.45, expected=None,
+                 symbol: str | None = None):
         super().__init__(symbol)
         if not exit <= enter:
             raise ValueError(f"MLStrategy needs exit <= enter, not enter={enter}, exit={exit}")
-        self.model, self.enter, self.exit = getattr(model, "models", None) or model, enter, exit
-        if isinstance(self.model, Schedule):
-            self.model.check_tradable()
-        self.features = features if isinstance(features, (FeatureSet, Feature)) else FeatureSet([features])
-        self.lookback = self.features.lookback
-        self.model_name = name_of(self.model)
-        self._rows: dict[str, list] = {}
+        self._reader = Reader(model, features)
+        self.model, self.features, self.enter, self.exit = self._reader.model, self._reader.features, enter, exit
+        self.expected = expected
+        self.lookback = self._reader.lookback
+        self.model_name = self._reader.name
+        self._memory = None
 
     def handle_market(self, event: MarketEvent) -> list[SignalEvent]:
-        # Features with a window need no more than that; recursive ones remember every bar.
-        context = context_of(self.model)
-        needed = None if context is None or self.features.warmup > self.features.lookback else self.lookback + context
-        rows = self._rows.setdefault(event.symbol, deque(maxlen=needed))
-        rows.append((event.timestamp, event.open, event.high, event.low, event.close, event.volume))
-        if len(rows) < self.lookback:
+        if self._memory is None:
+            self._memory = Memory(self._reader.memory and self._reader.memory + self.lookback - self._reader.lookback)
+        if self._memory.add(event) < self.lookback:
             return []
-        bars = pd.DataFrame(rows, columns=["timestamp", "open", "high", "low", "close", "volume"])
-        score = self._scores(bars.set_index("timestamp"), last=True)[-1]
+        score = self._reader.scores(self._memory.bars(event.symbol), self.lookback, last=True)[-1]
         held = self.held(event.symbol) > 0
         if score > self.enter and not held:
             return self.signal(event, "BUY", float(score))
@@ -241,47 +242,31 @@ class MLStrategy(Strategy):
 
     def scores(self, bars: pd.DataFrame) -> np.ndarray:
         """The model's score at every bar (n,), NaN before its first decision."""
-        return shared(bars, ("scores", self.lookback), lambda: self._scores(bars), self.model, self.features)
+        return shared(bars, ("scores", self.lookback), lambda: self._reader.scores(bars, self.lookback), self.model,
+                      self.features)
 
-    def _scores(self, bars: pd.DataFrame, last=False) -> np.ndarray:
-        """Scores (n,), NaN before the first decision; of the `last` bar alone if that is all that is asked for."""
-        begin = max(self.lookback, self.features.lookback) - 1  # what comes before is warm-up, no model's business
-        first = max(len(bars) - 1, begin) if last else max(self.first_decision(bars), begin)
-        scores = np.full(len(bars), np.nan)
-        if len(bars) > first:
-            table = self._features_of(bars).iloc[begin:]
-            self._refuse_holes(table)
-            scores[first:] = scores_of(self.model, table, first - begin)
+    def expected_returns(self, bars: pd.DataFrame) -> np.ndarray:
+        """What it expects of a trade decided at each close (n,), a fraction, NaN where it does not know."""
+        scores = self.scores(bars)
+        if self.expected is not None:
+            return self.expected(pd.Series(scores, bars.index))
+        if self._reader.is_classifier:
+            raise ValueError(f"{self.model_name} gives probabilities: to compare them with costs, say what they are worth "
+                             f"(MLStrategy(..., expected=ExpectedReturn().fit(probabilities, returns)))")
         return scores
 
     def first_decision(self, bars: pd.DataFrame) -> int:
-        first = super().first_decision(bars)
-        if isinstance(self.model, Schedule):
-            first = max(first, int(np.searchsorted(self.model.turns(bars.index), 0)))
-        return first
+        return self._reader.first(bars.index, self.lookback)
 
     def model_at(self, timestamp) -> str:
-        if isinstance(self.model, Schedule):
-            return self.model.names[self.model.turns(pd.DatetimeIndex([timestamp]))[0]]
-        return self.model_name
+        return self._reader.name_at(timestamp)
 
     def decide(self, bars: pd.DataFrame) -> np.ndarray:
         scores = self.scores(bars)
-        return _codes(scores > self.enter, scores < self.exit)
-
-    def _features_of(self, bars: pd.DataFrame) -> pd.DataFrame:
-        features = self.features
-        return features.transform(bars) if hasattr(features, "transform") else features(bars)
-
-    def _refuse_holes(self, table: pd.DataFrame) -> None:
-        missing = table.isna().to_numpy()
-        if missing.any():
-            row, column = np.argwhere(missing)[0]
-            raise ValueError(f"feature {table.columns[column]!r} is NaN at {table.index[row]}, where a decision is due: "
-                             f"its bars have a hole, or it needs more of them than it says (set strategy.lookback)")
+        return codes_of(scores > self.enter, scores < self.exit)
 
 
-def _codes(buy: np.ndarray, sell: np.ndarray) -> np.ndarray:
+def codes_of(buy: np.ndarray, sell: np.ndarray) -> np.ndarray:
     """1 where `buy`, -1 where `sell`, 0 where neither or both: (n,) int8."""
     return buy.view(np.int8) - sell.view(np.int8)
 
