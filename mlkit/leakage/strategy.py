@@ -101,20 +101,26 @@ def _decisions(strategy, bars, options: dict) -> list[Table]:
         signals[["stop", "target"]] = np.array(levels, dtype=float)
     orders = result.orders.set_index("timestamp")[["symbol", "quantity"]]
     made = [table_of(signals.add_prefix("signal "), "signals"), table_of(orders.add_prefix("order "), "orders")]
-    if uses_decide(strategy):
-        for symbol, table in result.bars.items():
-            if strategy.symbol in (None, symbol):
-                made.append(table_of(_all_at_once(strategy, table, f" of {symbol}" if len(result.bars) > 1 else "")))
+    for symbol, table in result.bars.items():
+        if strategy.symbol in (None, symbol):
+            made.append(table_of(_all_at_once(strategy, options, table, f" of {symbol}" if len(result.bars) > 1 else "")))
     return made
 
 
-def _all_at_once(strategy, table: pd.DataFrame, of: str) -> pd.DataFrame:
-    decisions = np.array(strategy.decide(table.copy()), dtype=float)
-    decisions[: strategy.lookback - 1] = 0.0  # nobody asks for these
-    columns = {f"decision{of}": decisions}
-    if strategy.scores is not None:
-        columns[f"score{of}"] = np.asarray(strategy.scores(table.copy()), dtype=float)
-    return pd.DataFrame(columns, table.index)
+def _all_at_once(strategy, options: dict, table: pd.DataFrame, of: str) -> pd.DataFrame:
+    """What strategy, sizer and risk manager work out for all bars before the run."""
+    columns = {}
+    if uses_decide(strategy):
+        columns["decision"] = np.array(strategy.decide(table.copy()), dtype=float)
+        columns["decision"][: strategy.lookback - 1] = 0.0  # nobody asks for these
+        if strategy.scores is not None:
+            columns["score"] = strategy.scores(table.copy())
+    if options.get("minimum_edge_bps"):
+        columns["expected return"] = strategy.expected_returns(table.copy())
+    for name in ("sizer", "risk"):
+        if hasattr(options.get(name), "forecast"):
+            columns[f"{name} forecast"] = options[name].forecast(table.copy())
+    return pd.DataFrame({f"{name}{of}": np.asarray(values, dtype=float) for name, values in columns.items()}, table.index)
 
 
 def _held_tables(whole):
