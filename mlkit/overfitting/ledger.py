@@ -178,6 +178,11 @@ def is_counting() -> bool:
     return bool(_open)
 
 
+def trials_so_far() -> int | None:
+    """How many trials are in the fullest of the open ledgers; None when none is open."""
+    return max(map(len, _open), default=None)
+
+
 def note_trials(bars, runs: Iterable[tuple]) -> None:
     """Called by the engine: writes runs over these bars into every open ledger.
 
