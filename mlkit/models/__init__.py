@@ -1,8 +1,8 @@
 """Models: every family behind one interface, that of an sklearn estimator.
 
 Fifth in the flow, after `splits`. `CATALOGUE` says what there is, `make_model` makes it,
-`save_model` and `load_model` keep it. Nothing heavy (xgboost, statsmodels, prophet, torch) is imported
-before a model that needs it is made.
+`save_model` and `load_model` keep it; Naive, EWMA, HAR and GARCH, outside the catalogue, forecast volatility
+alone. Nothing heavy (xgboost, statsmodels, arch, prophet, torch) is imported before a model that needs it is made.
 
 >>> from mlkit.features import FeatureSet, LaggedReturns
 >>> from mlkit.labels import direction
@@ -16,6 +16,7 @@ before a model that needs it is made.
 
 from mlkit.models.catalogue import CATALOGUE, MissingDependency, ModelCard, UnknownModel, make_model, model_table
 from mlkit.models.store import load_model, save_model
+from mlkit.models.volatility import EWMA, GARCH, HAR, Naive
 
-__all__ = ["CATALOGUE", "MissingDependency", "ModelCard", "UnknownModel", "load_model", "make_model", "model_table",
-           "save_model"]
+__all__ = ["CATALOGUE", "EWMA", "GARCH", "HAR", "MissingDependency", "ModelCard", "Naive", "UnknownModel", "load_model",
+           "make_model", "model_table", "save_model"]

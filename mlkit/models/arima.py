@@ -63,7 +63,7 @@ class _Arima(BaseEstimator):
             raise ValueError(f"{self.series} does not move in {len(values)} training rows: nothing to forecast.")
         self.scale_ = spread  # the likelihood is searched in units of 1, not of 1 %
         self.training_ = values / spread
-        self.last_ = _clock(X)[-1]
+        self.last_ = clock(X)[-1]
         with _undisturbed():
             results = self._model(self.training_).fit()
         self.params_ = np.array(results.params)
@@ -74,7 +74,7 @@ class _Arima(BaseEstimator):
         """Each row's forecast of the value after it, and its standard error: (n,) each, in units of the series."""
         check_is_fitted(self)
         values = self._values(X) / self.scale_
-        history = self.training_ if _clock(X)[0] > self.last_ else values[:0]
+        history = self.training_ if clock(X)[0] > self.last_ else values[:0]
         together = np.concatenate([history, values])
         with _undisturbed():
             results = self._model(together).filter(self.params_)
@@ -122,8 +122,8 @@ class ArimaClassifier(ClassifierMixin, _Arima):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
-def _clock(X) -> np.ndarray:
-    """The index as numbers (n,), nanoseconds for times."""
+def clock(X) -> np.ndarray:
+    """The index as numbers (n,), nanoseconds for times. Raises ValueError unless it increases."""
     times = X.index.as_unit("ns").asi8 if isinstance(X.index, pd.DatetimeIndex) else X.index.to_numpy(dtype=float)
     late = np.flatnonzero(np.diff(times) <= 0)
     if len(late):

@@ -20,11 +20,13 @@ TRUSTED = frozenset({
     "mlkit.models.lstm.LSTMClassifier", "mlkit.models.lstm.LSTMRegressor",
     "mlkit.models.prophet.ProphetClassifier", "mlkit.models.prophet.ProphetRegressor",
     "mlkit.models.scoring.Schedule",
+    "mlkit.models.volatility.EWMA", "mlkit.models.volatility.GARCH", "mlkit.models.volatility.HAR",
+    "mlkit.models.volatility.Naive",
 })
 
 
 def save_model(model, path) -> Path:
-    """Write a fitted model of the catalogue, or a Schedule of them; gives the path.
+    """Write a fitted model of `mlkit.models`, or a Schedule of them; gives the path.
 
     Raises ValueError for one that `load_model` would refuse, and writes nothing then.
     """

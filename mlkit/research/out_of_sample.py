@@ -40,7 +40,7 @@ class OutOfSample:
     models : Schedule of the fitted models, which MLStrategy takes; it says so if they may not trade.
         Folds with the same train rows (`refit_every`) share one
     dropped : rows left out because a feature or the label was NaN
-    task : "direction" (a classifier) or "return" (a regressor)
+    task : "direction" (a classifier) or "return" (a regressor, whatever it predicts)
     """
 
     predictions: pd.Series
@@ -58,9 +58,12 @@ class OutOfSample:
         return pd.concat([self.predictions, self.labels.rename("label"),
                           pd.Series(self.fold_of, self.predictions.index, name="fold"), tags], axis=1)
 
-    def scores(self, **options) -> pd.DataFrame:
-        """Every score over all tested rows with its interval: `mlkit.research.evaluate`."""
-        return evaluate(self.predictions, self.labels, task=self.task, **options)
+    def scores(self, task: str | None = None, **options) -> pd.DataFrame:
+        """Every score over all tested rows with its interval: `mlkit.research.evaluate`.
+
+        task : what was predicted; its own unless given. A regressor of volatility takes "volatility"
+        """
+        return evaluate(self.predictions, self.labels, task=task or self.task, **options)
 
     def plot(self):
         """Train and test score, fold by fold."""

@@ -24,17 +24,23 @@ def evaluate(predictions: pd.Series, labels: pd.Series, *, task: str = "directio
     """Scores of predictions (n,) against labels (n,), each with a block-bootstrap interval.
 
     task : "direction", predictions are probabilities of class 1: accuracy (of calling it above
-        1/2), auc, log_loss, brier, information_coefficient. Anything else, predictions are
-        values: information_coefficient, r2 (against the mean label), hit_rate (share of signs
-        called right; 0 counts as no rise), mean_absolute_error
+        1/2), auc, log_loss, brier, information_coefficient. "volatility", predictions and labels
+        are volatilities: qlike, r2. Anything else, predictions are values:
+        information_coefficient, r2 (against the mean label), hit_rate (share of signs called
+        right; 0 counts as no rise), mean_absolute_error
     block : rows drawn together, since what overlaps or trends is not independent; None for the
         cube root of n, rounded up. Take at least the label's horizon
     n_boot, seed : circular block bootstrap (Politis & Romano 1992), through arch
 
     The information coefficient is Spearman's rank correlation (ranks are kept as they are when
-    rows are drawn again). Returns DataFrame, one row a score: value, low, high, n. A score is NaN
-    where it is not defined: the AUC of one class, the correlation of a constant.
-    Raises ValueError for tables of other lengths or indexes, NaN, probabilities outside [0, 1].
+    rows are drawn again). QLIKE is the mean of ratio - ln(ratio) - 1, where ratio = (label /
+    prediction)^2: 0 for what was right, dearer for too low than for too high, and blind to the
+    market's own level of volatility; Patton (2011), J. Econometrics 160, 246-256. Where nothing
+    moved, the label counts as the smallest above 0: it adds the same to every forecast's score.
+
+    Returns DataFrame, one row a score: value, low, high, n. A score is NaN where it is not
+    defined: the AUC of one class, the correlation of a constant. Raises ValueError for tables of
+    other lengths or indexes, NaN, probabilities outside [0, 1], volatilities forecast at 0.
     """
     values, truth = _checked(predictions, labels, task)
     n = len(values)
@@ -43,7 +49,8 @@ def evaluate(predictions: pd.Series, labels: pd.Series, *, task: str = "directio
     block = ceil(n ** (1 / 3)) if block is None else block
     if not 1 <= block <= n:
         raise ValueError(f"block is a number of rows from 1 to {n}, not {block}.")
-    rate = _direction_scores(values, truth) if task == "direction" else _value_scores(values, truth)
+    rates = {"direction": _direction_scores, "volatility": _volatility_scores}
+    rate = rates.get(task, _value_scores)(values, truth)
     whole = rate(np.ones((1, n)))
     draws = [rate(weights) for weights in _weights(n, block, n_boot, seed)]
     tail = 50 * (1 - confidence)
@@ -67,6 +74,9 @@ def _checked(predictions, labels, task) -> tuple[np.ndarray, np.ndarray]:
     if task == "direction" and (values.min() < 0 or values.max() > 1):
         raise ValueError(f"Predictions of a direction are probabilities, not {values.min():.3g} to {values.max():.3g}: "
                          'for values say task="return".')
+    if task == "volatility" and (values.min() <= 0 or truth.min() < 0):
+        raise ValueError("A volatility is not negative, and its forecast above 0: "
+                         f"not {values.min():.3g} with labels from {truth.min():.3g}.")
     return values, truth
 
 
@@ -96,16 +106,31 @@ def _direction_scores(values, truth):
 
 
 def _value_scores(values, truth):
-    error = (truth - values) ** 2
     means = {"hit_rate": (values > 0) == (truth > 0), "mean_absolute_error": np.abs(truth - values)}
-    correlation, n = _correlation(rankdata(values), rankdata(truth)), len(values)
+    correlation, r2, n = _correlation(rankdata(values), rankdata(truth)), _r2(values, truth), len(values)
+
+    def rate(weights):
+        return {"information_coefficient": correlation(weights), "r2": r2(weights),
+                **{name: weights @ each / n for name, each in means.items()}}
+
+    return rate
+
+
+def _volatility_scores(values, truth):
+    moved = truth[truth > 0]
+    ratio = (np.maximum(truth, moved.min() if len(moved) else np.nan) / values) ** 2
+    loss, r2 = ratio - np.log(ratio) - 1.0, _r2(values, truth)
+    return lambda weights: {"qlike": weights @ loss / len(values), "r2": r2(weights)}
+
+
+def _r2(values, truth):
+    """The share of the labels' variance that is explained."""
+    error, n = (truth - values) ** 2, len(values)
 
     def rate(weights):
         spread = weights @ truth**2 / n - (weights @ truth / n) ** 2
         with np.errstate(divide="ignore", invalid="ignore"):
-            r2 = np.where(spread > 0, 1 - weights @ error / n / spread, np.nan)
-        return {"information_coefficient": correlation(weights), "r2": r2,
-                **{name: weights @ each / n for name, each in means.items()}}
+            return np.where(spread > 0, 1 - weights @ error / n / spread, np.nan)
 
     return rate
 
