@@ -96,6 +96,11 @@ class Book:
         self.sizing, self.risk, self.edge = (None if each is None else each.tolist() for each in (sizing, risk, edge))
 
 
+    def market_after(self, at: int) -> tuple[float, float]:
+        """Volatility and mean volume of the 20 bars up to and including this one; (0, 1) where there is no impact."""
+        return (self.volatility[at + 1], self.mean_volume[at + 1]) if self.volatility else (0.0, 1.0)
+
+
 @dataclass(slots=True)
 class Record:
     """What a run leaves behind; `clock` is a position on the union of all bars' timestamps."""

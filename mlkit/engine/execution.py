@@ -68,6 +68,11 @@ class Costs:
     def commission_rate(self) -> float:
         return self.commission_bps * BPS
 
+    def round_trip(self, units: float, price: float, impact: float = 0.0) -> float:
+        """Spread, slippage, commission and this impact of buying and selling again, as a fraction of the price."""
+        commission = max(self.commission_rate, self.commission_min / (units * price))
+        return 2.0 * (self.half_spread + self.slippage + impact + commission)
+
     @property
     def borrow_per_day(self) -> float:
         return self.borrow_bps_per_year * BPS / 365.0

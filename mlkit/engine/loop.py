@@ -17,7 +17,8 @@ from mlkit.engine.books import Book, Record, WorkingOrder
 from mlkit.engine.events import FillEvent, OrderEvent, OrderReason, OrderState, SignalEvent, VetoEvent, VetoReason
 from mlkit.engine.execution import IMPACT_WINDOW, fill_price, impact_fraction
 from mlkit.engine.portfolio import FLAT_TOLERANCE
-from mlkit.engine.sizing import whole_lots
+from mlkit.engine.risk import checked_answer
+from mlkit.engine.sizing import cut_to_lots, whole_lots
 
 
 class Run:
@@ -280,46 +281,28 @@ class Run:
 
     def ask_risk(self, quantity: float, book: Book) -> tuple[float, str]:
         """What the risk manager allows of an order, in whole lots, and why not all of it."""
-        symbol, forecast = book.symbol, math.nan if book.risk is None else book.risk[book.at]
-        answer = self.risk.review(symbol, quantity, self.portfolio, *(() if book.risk is None else (forecast,)))
-        if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], str)):
-            raise ValueError(f"{self.risk!r} answered {answer!r}: review gives (allowed quantity, reason)")
-        allowed, reason = answer
-        if not math.isfinite(allowed) or abs(allowed) > abs(quantity) or allowed * quantity < 0.0:
-            raise ValueError(f"{self.risk!r} answered {allowed} to an order of {quantity} {symbol}: "
-                             f"it may only reduce an order")
-        lot = getattr(self.sizer, "lot_size", None)
-        if allowed != quantity and allowed and lot is not None:
-            position = self.portfolio.position(symbol)
-            after = position + allowed
-            if after * allowed > 0.0 and abs(after) > abs(position):  # what is left of an increase
-                kept = math.copysign(whole_lots(abs(after), lot), after) - position
-                allowed = kept if kept * allowed > 0.0 else 0.0
-        if book.risk is not None or allowed != quantity:
-            self.record.reviews.append((self.clock, symbol, quantity, allowed, str(reason), forecast))
+        forecast, known = (math.nan, ()) if book.risk is None else (book.risk[book.at], (book.risk[book.at],))
+        allowed, reason = checked_answer(self.risk, quantity, book.symbol,
+                                         self.risk.review(book.symbol, quantity, self.portfolio, *known))
+        if allowed != quantity:
+            allowed = cut_to_lots(allowed, self.portfolio.position(book.symbol), getattr(self.sizer, "lot_size", None))
+        if known or allowed != quantity:
+            self.record.reviews.append((self.clock, book.symbol, quantity, allowed, str(reason), forecast))
         return allowed, reason
 
     def weigh_edge(self, quantity: float, book: Book) -> tuple[float, str]:
         """The order if it is expected to pay for its round trip and the margin; else its closing part, and why."""
-        position, expected = self.portfolio.position(book.symbol), book.edge[book.at]
-        if math.isnan(expected):
-            reason = VetoReason.NO_FORECAST
-        else:
-            needed = self.round_trip(abs(quantity), book) + self.minimum_edge
-            reason = "" if expected * math.copysign(1.0, quantity) > needed else VetoReason.BELOW_EDGE
-        kept = quantity if not reason else -position if position * quantity < 0.0 else 0.0
-        if kept != quantity and kept:
+        position, expected, units = self.portfolio.position(book.symbol), book.edge[book.at], abs(quantity)
+        # The impact of a fill at the next bar rests on what this close completes.
+        impact = impact_fraction(self.impact, units, *book.market_after(book.at)) if book.at >= IMPACT_WINDOW else 0.0
+        needed = self.costs.round_trip(units, book.close[book.at], impact) + self.minimum_edge
+        if expected * math.copysign(1.0, quantity) > needed:
+            return quantity, ""
+        reason = VetoReason.NO_FORECAST if math.isnan(expected) else VetoReason.BELOW_EDGE
+        kept = -position if position * quantity < 0.0 else 0.0
+        if kept:
             self.record.reviews.append((self.clock, book.symbol, quantity, kept, str(reason), expected))
         return kept, reason
-
-    def round_trip(self, units: float, book: Book) -> float:
-        """What buying and selling again would cost by what is known at this close, as a fraction of the price."""
-        at = book.at + 1  # the impact of a fill at the next bar rests on what this close completes
-        impact = 0.0
-        if self.impact and at > IMPACT_WINDOW:
-            impact = float(impact_fraction(self.impact, units, book.volatility[at], book.mean_volume[at]))
-        commission = max(self.commission_rate, self.costs.commission_min / (units * book.close[book.at]))
-        return 2.0 * (self.half_spread + self.slippage + impact + commission)
 
     def stance_veto(self, direction: str, held: float) -> str:
         """Why this direction asks for nothing new, given what is held; "" if it does."""
@@ -347,8 +330,8 @@ class Run:
         if book.order:
             self.retire(book, OrderState.CANCELLED, OrderReason.REPLACED)
         wait = 0 if signal is None or self.execution.unsafe_same_bar else 1 + self.execution.latency_bars
-        event = OrderEvent(len(self.record.orders) + 1, signal.timestamp if signal else book.timestamps[book.at], book.symbol, quantity, decision_price,
-                           cause, signal.stop if signal else None, signal.target if signal else None,
+        at = signal.timestamp if signal else book.timestamps[book.at]
+        event = OrderEvent(len(self.record.orders) + 1, at, book.symbol, quantity, decision_price, cause, signal.stop if signal else None, signal.target if signal else None,
                            getattr(self.sizer, "lot_size", None) if signal else None)
         book.order = WorkingOrder(event, self.clock, book.at + wait, self.costs.commission_min)
         self.record.orders.append(book.order)

@@ -68,6 +68,16 @@ class RiskManager:
         return ""
 
 
+def checked_answer(manager, quantity: float, symbol: str, answer) -> tuple[float, str]:
+    """A risk manager's answer to an order, or ValueError for one that is none or asks for more."""
+    if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], str)):
+        raise ValueError(f"{manager!r} answered {answer!r}: review gives (allowed quantity, reason)")
+    allowed = answer[0]
+    if not math.isfinite(allowed) or abs(allowed) > abs(quantity) or allowed * quantity < 0.0:
+        raise ValueError(f"{manager!r} answered {allowed} to an order of {quantity} {symbol}: it may only reduce an order")
+    return answer
+
+
 def _only_reduces(position: float, after: float) -> bool:
     return abs(after) <= abs(position) and after * position >= 0
 

@@ -42,6 +42,15 @@ def whole_lots(units: float, lot_size: float | None) -> float:
     return units if lot_size is None else math.floor(units / lot_size + 1e-9) * lot_size
 
 
+def cut_to_lots(allowed: float, position: float, lot_size: float | None) -> float:
+    """What is left of an order that was cut, so that the position it leads to is whole lots; 0.0 if nothing is."""
+    after = position + allowed
+    if lot_size is None or not allowed or (abs(after) <= abs(position) and after * position >= 0.0):
+        return allowed  # it only reduces: no lot is broken that was not before
+    kept = math.copysign(whole_lots(abs(after), lot_size), after) - position
+    return kept if kept * allowed > 0.0 else 0.0
+
+
 def _require_positive(owner: object, **values: float | None) -> None:
     for name, value in values.items():
         if not is_positive(value) and not (name == "lot_size" and value is None):
