@@ -26,14 +26,11 @@ TRUSTED = frozenset({
 
 
 def save_model(model, path) -> Path:
-    """Write a fitted model of `mlkit.models`, or a Schedule of them; gives the path.
+    """Write a fitted model of the catalogue, or a Schedule of them; gives the path.
 
     Raises ValueError for one that `load_model` would refuse, and writes nothing then.
     """
-    import skops.io  # here, as it imports most of scikit-learn
-    data = skops.io.dumps(model)
-    _refuse_untrusted(skops.io.get_untrusted_types(data=data), type(model).__name__)
-    path = Path(path)
+    data, path = dump_model(model), Path(path)
     path.write_bytes(data)
     return path
 
@@ -44,14 +41,26 @@ def load_model(path):
     Raises ValueError, naming the type, for a file with anything but arrays and trusted types, and
     for one that is no such file; FileNotFoundError where there is none.
     """
-    import skops.io
     path = Path(path)
-    data = path.read_bytes()
+    return parse_model(path.read_bytes(), path)
+
+
+def dump_model(model) -> bytes:
+    """What `save_model` writes. Raises ValueError as it does."""
+    import skops.io  # here, as it imports most of scikit-learn
+    data = skops.io.dumps(model)
+    _refuse_untrusted(skops.io.get_untrusted_types(data=data), type(model).__name__)
+    return data
+
+
+def parse_model(data: bytes, place):
+    """The model in these bytes, which came from `place`. Raises ValueError as `load_model`."""
+    import skops.io
     try:
         held = skops.io.get_untrusted_types(data=data)
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ValueError(f"{path} holds no model that save_model wrote: {error}") from error
-    _refuse_untrusted(held, path)
+        raise ValueError(f"{place} holds no model that save_model wrote: {error}") from error
+    _refuse_untrusted(held, place)
     return skops.io.loads(data, trusted=sorted(TRUSTED))
 
 
