@@ -5,8 +5,12 @@ world has moved away from what a model learned; `retrain` lets a challenger take
 if it wins on data that neither has seen.
 """
 
+from mlkit.production.detectors import stability_index
+from mlkit.production.monitor import Alert, LateBar, Monitor, Reference
 from mlkit.production.registry import (BadName, ChampionChanged, FeatureMismatch, ModelRegistry, ModelVersion,
                                        RegistryError, Tampered, UnknownName, UnreadableVersion, UntrustedType)
+from mlkit.production.retraining import CannotDecide, Decision, decisions, retrain
 
-__all__ = ["BadName", "ChampionChanged", "FeatureMismatch", "ModelRegistry", "ModelVersion", "RegistryError", "Tampered",
-           "UnknownName", "UnreadableVersion", "UntrustedType"]
+__all__ = ["Alert", "BadName", "CannotDecide", "ChampionChanged", "Decision", "FeatureMismatch", "LateBar", "ModelRegistry",
+           "ModelVersion", "Monitor", "Reference", "RegistryError", "Tampered", "UnknownName", "UnreadableVersion",
+           "UntrustedType", "decisions", "retrain", "stability_index"]
