@@ -229,6 +229,18 @@ class MLStrategy(Strategy):
         self.model_name = self._reader.name
         self._memory = None
 
+    @classmethod
+    def from_path(cls, path, *, features=None, **options) -> MLStrategy:
+        """The strategy of a registered model: the folder of a version of `mlkit.production.ModelRegistry`.
+
+        features : needed only where it has other than shipped ones; options : enter, exit, expected, symbol
+        Through skops, never pickle. Raises RegistryError, a ValueError, for anything not as it was registered.
+        """
+        from mlkit.production import load_version
+
+        version = load_version(path, features=features)
+        return cls(version.model, version.features, **options)
+
     def handle_market(self, event: MarketEvent) -> list[SignalEvent]:
         if self._memory is None:
             self._memory = Memory(self._reader.memory and self._reader.memory + self.lookback - self._reader.lookback)

@@ -8,9 +8,10 @@ if it wins on data that neither has seen.
 from mlkit.production.detectors import stability_index
 from mlkit.production.monitor import Alert, LateBar, Monitor, Reference
 from mlkit.production.registry import (BadName, ChampionChanged, FeatureMismatch, ModelRegistry, ModelVersion,
-                                       RegistryError, Tampered, UnknownName, UnreadableVersion, UntrustedType)
+                                       RegistryError, Tampered, UnknownName, UnreadableVersion, UntrustedType,
+                                       load_version)
 from mlkit.production.retraining import CannotDecide, Decision, decisions, retrain
 
 __all__ = ["Alert", "BadName", "CannotDecide", "ChampionChanged", "Decision", "FeatureMismatch", "LateBar", "ModelRegistry",
            "ModelVersion", "Monitor", "Reference", "RegistryError", "Tampered", "UnknownName", "UnreadableVersion",
-           "UntrustedType", "decisions", "retrain", "stability_index"]
+           "UntrustedType", "decisions", "load_version", "retrain", "stability_index"]

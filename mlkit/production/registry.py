@@ -17,7 +17,7 @@ What is loaded is data, never code: see `mlkit.models.load_model`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,7 +31,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 CHAMPION = "champion.json"
 
 __all__ = ["BadName", "ChampionChanged", "FeatureMismatch", "ModelRegistry", "ModelVersion", "RegistryError", "Tampered",
-           "UnknownName", "UnreadableVersion", "UntrustedType"]
+           "UnknownName", "UnreadableVersion", "UntrustedType", "load_version"]
 
 
 class BadName(RegistryError):
@@ -121,10 +121,7 @@ class ModelRegistry:
         and known types, FeatureMismatch for features that give other columns or values than then, and
         UnreadableVersion for another format, or libraries that do not read it.
         """
-        found = self._version(name, self._number(name, version))
-        features = rebuilt_features(found.manifest, features)
-        model = read_model(found.path, found.manifest)
-        return ModelVersion(found.name, found.version, found.path, found.sha256, found.manifest, model, features)
+        return _whole(self._version(name, self._number(name, version)), features)
 
     def champion(self, name: str) -> int | None:
         """The version that is promoted, None before the first is."""
@@ -189,13 +186,10 @@ class ModelRegistry:
         return version
 
     def _version(self, name: str, number: int) -> ModelVersion:
-        path = self._folder(name) / "versions" / numbered(number)
-        manifest = _entries(path / MANIFEST)
-        if manifest.get("format") != FORMAT:
-            raise UnreadableVersion(f"{path} was written in format {manifest.get('format')!r}, and this mlkit reads {FORMAT}")
-        if manifest.get("name") != name or manifest.get("version") != number:
-            raise Tampered(f"{path} says it is version {manifest.get('version')} of {manifest.get('name')!r}: it was moved")
-        return ModelVersion(name, number, path, manifest["files"]["model.skops"], manifest)
+        found = _bare(self._folder(name) / "versions" / numbered(number))
+        if (found.name, found.version) != (name, number):
+            raise Tampered(f"{found.path} says it is version {found.version} of {found.name!r}: it was moved")
+        return found
 
     def _champions(self, name: str) -> list[dict]:
         folder = self._folder(name) / "champions"
@@ -218,6 +212,24 @@ class ModelRegistry:
             return {CHAMPION: sealed(entries)}
 
         place(self._folder(name) / "champions", contents)
+
+
+def load_version(path, *, features=None) -> ModelVersion:
+    """The version in a folder of a registry, wherever it lies; features and errors as of `ModelRegistry.load`."""
+    return _whole(_bare(Path(path)), features)
+
+
+def _bare(path: Path) -> ModelVersion:
+    """A version without its model, by its manifest."""
+    manifest = _entries(path / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise UnreadableVersion(f"{path} was written in format {manifest.get('format')!r}, and this mlkit reads {FORMAT}")
+    return ModelVersion(manifest["name"], manifest["version"], path, manifest["files"]["model.skops"], manifest)
+
+
+def _whole(bare: ModelVersion, features) -> ModelVersion:
+    """The version with its model and its features."""
+    return replace(bare, features=rebuilt_features(bare.manifest, features), model=read_model(bare.path, bare.manifest))
 
 
 def _said(version: int | None) -> str:
