@@ -1,4 +1,4 @@
-"""The command line: `mlkit run`, `mlkit notebooks`, `mlkit data`, `mlkit audit`.
+"""The command line: `mlkit run`, `mlkit notebooks`, `mlkit data`, `mlkit audit`, `mlkit retrain`.
 
 Each command ends with what to do next, and with a status other than 0 when
 something failed. Run it in the folder that holds `notebooks/`.
@@ -138,6 +138,40 @@ def audit(target, source, last):
         raise click.ClickException(str(error)) from error
     click.echo(report)
     raise SystemExit(0 if report.clean else 1)
+
+
+@main.command()
+@click.option("--registry", "folder", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="The folder of the registry.")
+@click.option("--name", required=True, help="The model's name in it.")
+@click.option("--data", "source", required=True, metavar="NAME|FILE",
+              help="All bars up to now: a bundled instrument, or a .csv or .parquet file of bars.")
+@click.option("--holdout", default=250, show_default=True, type=click.IntRange(min=60),
+              help="Judge on so many of the last bars, which neither model has seen.")
+@click.option("--train-size", type=click.IntRange(min=1), help="Let the challenger learn from so many bars before them; all if left out.")
+@click.option("--confidence", default=0.9, show_default=True, type=click.FloatRange(0.5, 0.999), help="Of the interval that must be won.")
+def retrain(folder, name, source, holdout, train_size, confidence):
+    """Train a challenger and promote it only if it beats the champion on bars neither has seen.
+
+    For cron: prints what was decided and why (the registry keeps it too), and ends with status 0 when it
+    could decide, whichever way, and 1 when it could not.
+
+    \b
+    Example:
+      mlkit retrain --registry registry --name ge-daily --data GE
+    """
+    from mlkit.markets import load_bars, read_bars
+    from mlkit.production import ModelRegistry
+    from mlkit.production import retrain as decide
+
+    try:
+        bars = read_bars(source) if Path(source).suffix else load_bars(source)
+        decision = decide(ModelRegistry(folder), name, bars, holdout=holdout, train_size=train_size, confidence=confidence)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"not decided: {error}") from error
+    click.echo(decision.reason)
+    click.echo(f"{name}: version {decision.challenger if decision.promoted else decision.champion} is the champion"
+               f"{'' if decision.promoted else f'; version {decision.challenger} is kept beside it'}.")
 
 
 def _named(target: str):

@@ -67,8 +67,8 @@ def retrain(registry: ModelRegistry, name: str, bars: pd.DataFrame, *, model=Non
 
     The interval comes from a circular block bootstrap of the paired losses, blocks of the cube root of the
     rows. The challenger is registered either way, the decision written to the registry's `decisions`.
-    Raises CannotDecide when there is no champion, when it has seen any of the arena or nobody knows, or
-    when there are too few rows; ChampionChanged when another process decided meanwhile.
+    Raises CannotDecide when there is no champion, when it was trained or chosen on any of the arena or nobody
+    knows, or when there are too few rows; ChampionChanged when another process decided meanwhile.
     """
     if registry.champion(name) is None:
         raise CannotDecide(f"{name} has no champion to be challenged: promote a version first")
@@ -78,7 +78,7 @@ def retrain(registry: ModelRegistry, name: str, bars: pd.DataFrame, *, model=Non
         raise CannotDecide(f"a holdout of {holdout} rows out of {len(X)}: it takes {LEAST_HOLDOUT} at least, and some to "
                            "train on before them")
     arena, before = X.index[-holdout:], X.index[:-holdout]
-    _refuse_seen(champion, arena)
+    _refuse_seen(champion, arena, decisions(registry, name))
     train = before[(y["end"][before] <= arena[0]).to_numpy()][-(train_size or len(before)):]
     challenger = clone(model if model is not None else _template(champion.model))
     challenger.fit(X.loc[train], y["label"][train])
@@ -118,7 +118,8 @@ def _rows(bars: pd.DataFrame, features, label) -> tuple[pd.DataFrame, pd.DataFra
     return X[known], y[known]
 
 
-def _refuse_seen(champion, arena: pd.DatetimeIndex) -> None:
+def _refuse_seen(champion, arena: pd.DatetimeIndex, earlier: pd.DataFrame) -> None:
+    """Neither trained on the arena nor chosen on any of it."""
     trained = champion.manifest["trained_on"]
     if trained is None:
         raise CannotDecide(f"version {champion.version} of {champion.name} does not say what it was trained on: register it "
@@ -126,6 +127,10 @@ def _refuse_seen(champion, arena: pd.DatetimeIndex) -> None:
     if pd.Timestamp(trained["last"]) > arena[0]:
         raise CannotDecide(f"version {champion.version} of {champion.name} was trained on bars up to {trained['last']}, and the "
                            f"arena begins on {arena[0]}: wait for more bars, or take a shorter holdout")
+    chosen = earlier[earlier["challenger"] == champion.version] if len(earlier) else earlier
+    if len(chosen) and pd.Timestamp(chosen["last"].iloc[-1]) >= arena[0]:
+        raise CannotDecide(f"version {champion.version} of {champion.name} was chosen on bars up to {chosen['last'].iloc[-1]}, and "
+                           f"the arena begins on {arena[0]}: wait for more bars, or take a shorter holdout")
 
 
 def _template(model):
