@@ -30,6 +30,7 @@ _MODULE_OF = {
         "overfitting": "PBO TrialLedger deflated_sharpe expected_max_sharpe minimum_backtest_length minimum_track_record "
                        "probabilistic_sharpe probability_of_overfitting sharpe_standard_error",
         "analysis": "BreakEven Diagnosis break_even_cost cost_sensitivity diagnose",
+        "production": "ModelRegistry Monitor Reference RegistryError retrain",
         "batch": "record recorded",
         "widgets": "predict_first slider",
     }.items()

@@ -18,6 +18,7 @@ from mlkit.engine import IdealExecutionHandler, MLStrategy, backtest, compare, s
 from mlkit.features import FeatureSet, LaggedReturns, Volatility
 from mlkit.labels import direction, next_return, triple_barrier
 from mlkit.markets import planted_edge, random_walk
+from mlkit.models import make_model
 from mlkit.models.scoring import Schedule, scores_of
 from mlkit.research import (evaluate, impurity_importance, permutation_importance, single_feature_importance,
                             walk_forward)
@@ -343,3 +344,30 @@ def test_long_labels_are_purged_before_they_are_trained_on():
     assert (found.folds["known_by"] <= found.folds["test_from"]).all()
     assert backtest(BARS, MLStrategy(found, FEATURES, enter=0.4, exit=0.2),
                     execution=IdealExecutionHandler()).metrics["n_bars"] > 0
+
+
+# ---- online learning
+
+
+def test_online_learning_goes_on_from_what_it_knew():
+    from sklearn.linear_model import SGDClassifier
+
+    bars = planted_edge(1_500, seed=4, strength=0.3)
+    X, labels = LaggedReturns(2)(bars).iloc[2:-2], direction(bars).iloc[2:-2]
+    model = make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss", random_state=0))
+    splitter = WalkForward(500, 250, label_end=labels["end"], expanding=True)
+    found = walk_forward(model, X, labels, splitter, online=True)
+    folds = list(splitter.split(X))
+    by_hand = clone(model).fit(X.iloc[folds[0][0]], labels["label"].iloc[folds[0][0]])
+    for number, (train, test) in enumerate(folds):
+        new = np.setdiff1d(train, folds[number - 1][0]) if number else []
+        if len(new):
+            by_hand[-1].partial_fit(by_hand[:-1].transform(X.iloc[new]), labels["label"].iloc[new])
+        assert np.array_equal(by_hand.predict_proba(X.iloc[test])[:, 1], found.predictions.iloc[test - folds[0][1][0]])
+    assert len({id(each) for each in found.models}) == len(folds), "each model of the schedule is frozen"
+    assert not found.models.obstacle and found.scores(n_boot=50).loc["accuracy", "value"] > 0.53
+    once = walk_forward(model, X, labels, splitter)
+    assert np.array_equal(found.predictions.iloc[:250], once.predictions.iloc[:250])
+    assert not np.array_equal(found.predictions.iloc[250:], once.predictions.iloc[250:])
+    with pytest.raises(ValueError, match="no partial_fit"):
+        walk_forward(make_model("logistic"), X, labels, splitter, online=True)

@@ -11,6 +11,7 @@ OutOfSample(logistic: 495 rows in 5 folds, accuracy 0.581 out of sample, 0.596 i
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, groupby
@@ -23,7 +24,7 @@ from sklearn.metrics import r2_score
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from mlkit.models.scoring import Schedule, name_of, scores_of
+from mlkit.models.scoring import Schedule, last_step, name_of, scores_of
 from mlkit.research.scores import evaluate
 
 
@@ -82,13 +83,17 @@ class OutOfSample:
         return out_of_sample_html(self)
 
 
-def walk_forward(model, X: pd.DataFrame, y, splitter, *, n_jobs: int = 1, progress: bool = False) -> OutOfSample:
+def walk_forward(model, X: pd.DataFrame, y, splitter, *, online: bool = False, n_jobs: int = 1,
+                 progress: bool = False) -> OutOfSample:
     """Fit a fresh copy of the model on each train set and let it predict the test set that follows.
 
     model : an unfitted sklearn estimator, such as `make_model` gives
     X : features, DataFrame (n, k) on increasing times
     y : labels on the same index: a Series (n,), or a table of `mlkit.labels` (label, end)
     splitter : of `mlkit.splits`, or any of sklearn; each row may be tested once
+    online : True fits the first fold alone; from there the model goes on learning (`partial_fit`, one pass)
+        from the rows that each later train set adds, and forgets none. Its scaler stays that of the first
+        fold. For models that can, such as make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss"))
     n_jobs : folds fitted at once (joblib), -1 = one a core; the results are the same to the last bit
 
     Rows with NaN are dropped first, and counted. Sequence models are shown the rows between
@@ -100,10 +105,15 @@ def walk_forward(model, X: pd.DataFrame, y, splitter, *, n_jobs: int = 1, progre
     X, y, ends, dropped = aligned(X, y, splitter)
     folds = checked_folds(splitter, X, y)
     fits = [list(same) for _, same in groupby(range(len(folds)), key=lambda number: folds[number][0].tobytes())]
-    jobs = (delayed(_fit)(clone(model), X, y, [(number, *folds[number]) for number in numbers]) for numbers in fits)
+    groups = [[(number, *folds[number]) for number in numbers] for numbers in fits]
+    if online:
+        fitting = _learn_on(clone(model), X, y, groups)
+    else:
+        jobs = (delayed(_fit)(clone(model), X, y, group) for group in groups)
+        fitting = Parallel(n_jobs=min(n_jobs, len(fits)), return_as="generator")(jobs)
     with tqdm(total=len(fits), desc=name_of(model), unit=" fits", disable=not progress) as bar:
         done = []
-        for each in Parallel(n_jobs=min(n_jobs, len(fits)), return_as="generator")(jobs):
+        for each in fitting:
             done.append(each)
             bar.update()
     fitted, parts = zip(*done)
@@ -178,12 +188,44 @@ def _obstacle(folds: list, index: pd.DatetimeIndex, ends: pd.Series | None) -> s
 
 def _fit(model, X, y, folds: list[tuple]) -> tuple:
     """(fitted model, [(scores of the test rows, spans and scores) of each fold]); the folds share their train rows."""
+    return _told(model, X, y, folds, lambda train: model.fit(X.iloc[train], y.iloc[train]))
+
+
+def _learn_on(model, X, y, groups: list[list]):
+    """As `_fit` for each group of folds, each model going on from a copy of the one before it."""
+    seen = np.array([], dtype=int)
+    for folds in groups:
+        train = folds[0][1]
+        new, going_on = np.setdiff1d(train, seen), copy.deepcopy(model)
+
+        def learn(train, new=new, going_on=going_on, first=not len(seen)):
+            if first:
+                going_on.fit(X.iloc[train], y.iloc[train])
+            elif len(new):
+                _partial_fit(going_on, X.iloc[new], y.iloc[new])
+
+        yield _told(going_on, X, y, folds, learn)
+        model, seen = going_on, np.union1d(seen, train)
+
+
+def _partial_fit(model, X, y) -> None:
+    """One pass over new rows; the earlier steps of a pipeline stay as they are."""
+    steps = getattr(model, "steps", None)
+    if not hasattr(last_step(model), "partial_fit"):
+        raise ValueError(f"{name_of(model)} cannot learn on (it has no partial_fit): take one that can, such as "
+                         'make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss")), or online=False')
+    rows = model[:-1].transform(X) if steps and len(steps) > 1 else X
+    last_step(model).partial_fit(rows, y)
+
+
+def _told(model, X, y, folds: list[tuple], learn) -> tuple:
+    """What `_fit` gives, of a model that learns from the first fold's train rows by `learn(train)`."""
     parts = []
     with threadpool_limits(1):  # more threads make small fits slower, and the last bit another
         for number, train, test in folds:
             try:
                 if number == folds[0][0]:
-                    model.fit(X.iloc[train], y.iloc[train])
+                    learn(train)
                 first = min(train[0], test[0])
                 scores = scores_of(model, X.iloc[: max(train[-1], test[-1]) + 1], first)
             except ValueError as error:
