@@ -148,6 +148,13 @@ def test_some_gain_at_any_cost():
     assert found.runs["cost_bps"].iloc[-1] == 9_999.0 and found.runs["total_return"].iloc[-1] > 0
 
 
+@pytest.mark.parametrize(("growth", "low"), [(2.2, 1e4 * np.log(2.2)), (3.0, np.inf)])
+def test_the_interval_reaches_to_infinity_with_the_figure(growth, low):
+    """Of two bars every draw is the same; beyond 9,999 bps nothing is told apart."""
+    found = break_even_cost(make_bars([100.0, 100, 100 * growth]), BuyAndHold())
+    assert found == found.high == np.inf and found.low == pytest.approx(low)
+
+
 def test_one_fill_leaves_the_interval_open():
     """Most draws hold no fill at all: no cost there would be too much."""
     assert break_even_cost(random_walk(500, seed=1, drift=0.001), BuyAndHold()).high == np.inf
@@ -185,6 +192,7 @@ def test_lots_may_jump_across_zero():
     assert found == pytest.approx(1_000, rel=1e-6), "with 900 of 1,000 units there is cash to spare up to 11 %"
     most = break_even_cost(bars, BuyAndHold(), sizer=FixedFraction(1.0, lot_size=990.0))
     assert most == pytest.approx(1e4 * (1_000 / 990 - 1), rel=1e-6) and "does not trade at all" in most.note
+    assert most.low <= most <= most.high and most.high > 900, "what it could pay if it only traded"
 
 
 class Expecting(Strategy):
@@ -404,7 +412,7 @@ def of_volume(volume, sizer=FixedQuantity(10.0), **costs):
 
 
 SMALL_GAINS = np.resize([0.01, 0.012, -0.004, 0.011], 40)
-FIVE_MAKE_IT = np.where(np.arange(40) % 8 == 0, 0.10, -0.012)
+FIVE_MAKE_IT = np.where(np.arange(40) % 8 == 0, 0.10, -0.002)
 IN_AND_OUT = {at: "BUY" if at % 4 else "SELL" for at in range(1, 400) if at % 4 < 2}
 SHARPE, YEARS = HEALTHY.metrics["sharpe"], len(HEALTHY.returns) / 252
 ENOUGH = next(n for n in np.geomspace(1e3, 1e12, 2_000) if minimum_backtest_length(n, SHARPE) > YEARS)
@@ -415,6 +423,7 @@ SICK = [  # check, a result in which it fires, one in which it does not, the opt
     ("noise", lambda: backtest(random_walk(2_500, seed=1), MOMENTUM), lambda: HEALTHY, {}),
     ("few trades", lambda: held(SMALL_GAINS[:29]), lambda: held(SMALL_GAINS[:30]), {}),
     ("one trade", lambda: held([*SMALL_GAINS, 0.5]), lambda: held(SMALL_GAINS), {}),
+    ("one trade", lambda: held([1.0, 0.2, 0.2]), lambda: held([1.0] * 12), {}),  # the last made half of the money
     ("one trade", lambda: held(FIVE_MAKE_IT), lambda: held(np.where(FIVE_MAKE_IT > 0, 0.10, 0.002)), {}),
     ("one trade", lambda: held(FIVE_MAKE_IT), lambda: held(np.where(FIVE_MAKE_IT > 0, 0.06, -0.004)[:29]), {}),
     ("period", lambda: drifting(0.002, -0.0002, 0.0001), lambda: drifting(0.002, 0.0002, -0.0001), {}),
@@ -479,6 +488,11 @@ def test_a_healthy_strategy_gets_no_warning():
         assert found.empty and repr(found) == "Nothing found in 14 checks." and "<td" not in found._repr_html_()
     cut = HEALTHY.orders["reason"] == "cash"
     assert cut.sum() > 100, "many buys are cut a little by a gap up, and that is no finding"
+
+
+def test_a_loss_before_any_cost_is_called_that():
+    found = diagnose(drifting(-0.001)).set_index("check")
+    assert found.loc["costs", "measured"].endswith("of the capital before any cost of trading.")
 
 
 def test_autocorrelation_widens_the_interval():

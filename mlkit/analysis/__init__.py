@@ -8,7 +8,7 @@
 >>> print(f"{break_even_cost(bars, MovingAverageCross(1, 2)):.1f} bps a side")
 36.1 bps a side
 >>> diagnose(backtest(bars, MovingAverageCross(1, 2)))
-Nothing found in 14 checks; it cannot be said of trials, benchmark.
+Nothing found in 14 checks; nothing can be said of trials, benchmark.
 """
 
 from mlkit.analysis.costs import BreakEven, break_even_cost, cost_sensitivity

@@ -30,6 +30,7 @@ from mlkit.overfitting.ledger import uncounted
 
 MOST = 9_999.0  # bps a side: at 10,000 a sale brings nothing, and `Costs` takes no more
 NOTHING = 1e-8  # of the capital (or of the gain before the cost, if that is less): so little left is nothing
+ROUNDING = 1e-15  # of the capital: an equity is not known better
 TINY = 1e-12  # of the capital: less gain is rounding, and more is not left to a bankrupt
 EXACT = 1e-6  # of the capital: a "zero" further away than this is a jump, not a root
 
@@ -175,7 +176,7 @@ def _search(run, free) -> float:
     gain = _net(free)
     if not gain > TINY:
         return 0.0
-    nothing = NOTHING * min(1.0, gain)
+    nothing = max(NOTHING * min(1.0, gain), ROUNDING)
 
     def left(bps: float) -> float:
         """Log of the growth: nearly a straight line in the cost, so that few runs find its zero."""

@@ -40,7 +40,7 @@ class Diagnosis(pd.DataFrame):
         """How much was found, and what could not be looked into, in a sentence."""
         unknown = self.checks.loc[self.checks["verdict"] == UNKNOWN, "check"]
         found = f"{len(self)} finding{'' if len(self) == 1 else 's'}" if len(self) else "Nothing found"
-        left = f"; it cannot be said of {', '.join(unknown)}" if len(unknown) else ""
+        left = f"; nothing can be said of {', '.join(unknown)}" if len(unknown) else ""
         return f"{found} in {len(self.checks)} checks{left}."
 
     def __repr__(self) -> str:

@@ -207,7 +207,7 @@ def _delay(case) -> tuple[str, str]:
         return NO_GAIN
     held, share = case.trades["bars_held"].mean(), -case.result.waterfall["delay"] / case.gross
     return _warn_if(held < SHORT_HOLDING and share > DELAY_SHARE), (
-        f"A trade is held for {held:,.1f} bars; the wait from decision to fill took {share:.0%} of the gross profit.")
+        f"A trade is held for {held:,.1f} bars; the wait from decision to fill took {share:.1%} of the gross profit.")
 
 
 def _participation(case) -> tuple[str, str]:
