@@ -65,6 +65,13 @@ PLOT = "import matplotlib.pyplot as plt\nplt.plot([0, height]);"
 DISPLAYS = "import sys\nfor i in range(3):\n    print(i, flush=True)\n    print('!', file=sys.stderr, flush=True)"
 
 
+OFFLINE = """import socket
+try:
+    socket.create_connection(("192.0.2.1", 80), 5)
+except OSError as error:
+    print("offline" in str(error))"""
+
+
 def notebook_of(*sources):
     parameters = new_code_cell("height = 2.0\nname = 'GE'", metadata={"tags": ["parameters"]})
     return new_notebook(cells=[new_markdown_cell("# A lesson"), parameters, *map(new_code_cell, sources)])
@@ -74,7 +81,7 @@ def notebook_of(*sources):
 def made(tmp_path_factory):
     """A good notebook, one whose cell raises and two that tell on their machine, each regenerated twice."""
     folder = tmp_path_factory.mktemp("made")
-    sources = {"good": ("1 / 3", PLOT, DISPLAYS), "raises": ("1 / 0",),
+    sources = {"good": ("1 / 3", PLOT, DISPLAYS, OFFLINE), "raises": ("1 / 0",),
                "tells": ("import os; print(os.getcwd())",), "address": ("object()",)}
     for name, cells in sources.items():
         raw = json.loads(nbformat.writes(notebook_of(*cells)))
@@ -94,10 +101,11 @@ def test_regenerating_twice_changes_nothing(made):
     assert (made["first"]["good"].status, made["again"].status) == ("changed", "unchanged")
     assert (made["folder"] / "good.ipynb").read_bytes() == made["once"]
     good = nbformat.reads(made["once"].decode(), as_version=4)
-    assert [cell.execution_count for cell in good.cells[1:]] == [1, 2, 3, 4]
+    assert [cell.execution_count for cell in good.cells[1:]] == [1, 2, 3, 4, 5]
     assert good.cells[2].outputs[0].data["text/plain"] == "0.3333333333333333"
     assert list(good.cells[3].outputs[0].data) == ["image/png", "text/plain"]
     assert [(out.name, out.text) for out in good.cells[4].outputs] == [("stdout", "0\n1\n2\n"), ("stderr", "!\n!\n!\n")]
+    assert good.cells[5].outputs[0].text == "True\n"
 
 
 def test_a_failing_cell_is_named_and_leaves_the_file_alone(made):
@@ -149,7 +157,7 @@ def test_the_test_run_turns_red_on_each_wrong_notebook(made, tmp_path):
     shutil.copy(made["folder"] / "good.ipynb", folder)
     done, seen, red = make_test(tmp_path)
     assert done.returncode == 0 and seen == {"good"} and not red, done.stdout
-    assert "notebook cells: 4 compared with their committed outputs, 0 exempt" in done.stdout
+    assert "notebook cells: 5 compared with their committed outputs, 0 exempt" in done.stdout
 
     for name, change in WRONG.items():
         notebook = nbformat.read(folder / "good.ipynb", as_version=4)
