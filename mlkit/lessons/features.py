@@ -179,7 +179,7 @@ def plot_copy(share: pd.DataFrame, title: str) -> Plot:
         axis.bar_label(drawn, fmt="%.0f", fontsize=8)
     axis.axhline(100, color=GREY, linewidth=1, linestyle=":")
     axis.set_xticks(places, [WAYS[way][0] for way in share])
-    axis.set_ylim(-20, 140)
+    axis.set_ylim(-15, 130)
     axis.set_ylabel(f"% of what {share.index[0]}\nhad without a copy")
     axis.set_title(title, loc="left")
     axis.legend(frameon=False, ncols=2, fontsize=8, loc="upper left")
