@@ -1,4 +1,4 @@
-"""Every lesson on other markets, run as `mlkit run -p symbol=...` runs it: it ends well, and what it says in general holds.
+"""Every lesson on other markets, as `mlkit run -p symbol=...` runs it: it ends well, its general claims hold.
 
 `make test` runs each lesson on one of MARKETS, by turns; `make test-all` on each of them.
 """
@@ -32,7 +32,7 @@ CLAIMS = [
     ("01", MARKETS, "the leak fakes a score", lambda r: r["accuracy_too_good"] > 0.6 < r["walk_too_good"]),
     ("01", MARKETS, "cured, the walk scores one half", lambda r: near(r["walk_cured"], 0.5)),
     ("01", WALK, "cured, the market scores one half", lambda r: near(r["accuracy_cured"], 0.5)),
-    ("02", MARKETS, "a forest knows its days by heart, a coin's too", lambda r: min(r["train"], r["coin_train"]) > 0.95),
+    ("02", MARKETS, "a forest learns by heart, a coin too", lambda r: min(r["train"], r["coin_train"]) > 0.95),
     ("02", MARKETS, "the best by luck is foretold", lambda r: near(r["best_by_luck"], r["expected_best"], 0.7)),
     ("02", MARKETS, "nothing is found in noise", lambda r: max(r["deflated_2014"], r["deflated_2025"]) < 0.95),
     ("02", MARKETS, "overfitting is told from an edge", lambda r: r["pbo_edge"] < 0.1 < r["pbo_noise"]),
@@ -107,7 +107,7 @@ WRONG = {
     "it records nothing": ("1 + 1", "nothing was recorded"),
     "it is about GE": (f"symbol = 'GE'\n{RECORD.format(0.5)}", "recorded symbol='GE'"),
     "a claim is false": (RECORD.format(0.6), "cured, the walk scores one half: not so on IBM"),
-    "it goes online": ("import socket\nsocket.create_connection(('192.0.2.1', 80), 5)", "tests and lessons run offline"),
+    "it goes online": ("import socket\nsocket.create_connection(('192.0.2.1', 80), 5)", "lessons run offline"),
 }
 
 
