@@ -111,8 +111,9 @@ class CellCount:
 
     def pytest_terminal_summary(self, terminalreporter):
         if self.cells:
-            terminalreporter.write_line(f"notebook cells: {self.cells['compared']} compared with their committed "
-                                        f"outputs, {self.cells['exempt']} exempt (tagged nbval-ignore-output or -skip)")
+            compared, exempt = self.cells["compared"], self.cells["exempt"]
+            terminalreporter.write_line(f"notebook cells: {compared} compared with their committed outputs, {exempt} "
+                                        f"exempt ({exempt / (compared + exempt):.1%}; nbval-ignore-output or -skip)")
             for name in sorted(self.exempt):
                 terminalreporter.write_line(f"  exempt: {name}")
 

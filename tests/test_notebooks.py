@@ -179,7 +179,7 @@ def test_the_test_run_turns_red_on_each_wrong_notebook(made, tmp_path):
     shutil.copy(made["folder"] / "good.ipynb", folder)
     done, seen, red = make_test(tmp_path)
     assert done.returncode == 0 and seen == {"good"} and not red, done.stdout
-    assert "notebook cells: 5 compared with their committed outputs, 1 exempt" in done.stdout
+    assert "notebook cells: 5 compared with their committed outputs, 1 exempt (16.7%" in done.stdout
 
     for name, change in WRONG.items():
         notebook = nbformat.read(folder / "good.ipynb", as_version=4)
@@ -188,6 +188,8 @@ def test_the_test_run_turns_red_on_each_wrong_notebook(made, tmp_path):
     done, seen, red = make_test(tmp_path)
     assert done.returncode == 1 and seen == {"good", *WRONG} and red == set(WRONG), done.stdout
     assert "0.3334 was committed, 0.3333333333333333 is computed now" in done.stdout
+    count = len(WRONG) + 1
+    assert f"notebook cells: {5 * count} compared with their committed outputs, {count} exempt" in done.stdout
 
 
 def wrong_number(notebook):
