@@ -1,4 +1,4 @@
-"""Lesson 03's module: what it measures is right where the answer is known, and its pictures show what they were given."""
+"""Lesson 03's module: what it measures is right where the answer is known, and its pictures show what they are given."""
 
 import numpy as np
 import pandas as pd
@@ -113,7 +113,7 @@ def test_the_picture_of_the_features_states_what_it_shows():
     above = (last > WORLD["close"].rolling(20).mean().iloc[-100:]).mean()
     assert titles[0] == f"PLANTED_EDGE: above its average of 20 on {above:.0%} of the last 100 bars"
     spread = WORLD["close"].pct_change().rolling(20).std().iloc[-100:]
-    assert titles[1] == f"Volatility: between {spread.min():.2%} and {spread.max():.2%} a bar"
+    assert titles[1] == f"Volatility: between {100 * spread.min():.2g}% and {100 * spread.max():.2g}% a bar"
 
 
 def test_bars_of_importances_are_as_long_as_the_numbers():

@@ -18,7 +18,8 @@ from mlkit.plots import BLUE, GREY, ORANGE, Plot, figure
 from mlkit.research import impurity_importance, permutation_importance, single_feature_importance, walk_forward
 from mlkit.splits import WalkForward
 
-WAYS = {"splits": ("by splits", "share"), "shuffled": ("by shuffling", "log loss"), "alone": ("alone", "accuracy less ½")}
+WAYS = {"splits": ("by splits", "share"), "shuffled": ("by shuffling", "log loss"),
+        "alone": ("alone", "accuracy less ½")}
 
 
 def halves(X: pd.DataFrame, labels: pd.DataFrame, n_folds: int = 1) -> tuple[pd.DataFrame, pd.DataFrame, WalkForward]:
@@ -102,7 +103,8 @@ def plot_features(bars: pd.DataFrame, n_bars: int = 250) -> Plot:
     fig, axes = figure(4, [2, 1, 1, 1], (8.0, 6.2))
     _lines(axes[0], averages.assign(close=close), "price",
            f"{bars.attrs['symbol']}: above its average of 20 on {above:.0%} of the last {n_bars} bars")
-    _lines(axes[1], 100 * made[["volatility_20"]], "% a bar", f"Volatility: between {calm:.2%} and {wild:.2%} a bar")
+    _lines(axes[1], 100 * made[["volatility_20"]], "% a bar",
+           f"Volatility: between {100 * calm:.2g}% and {100 * wild:.2g}% a bar")
     _lines(axes[2], made[["rsi_14"]], "0 to 100", f"RSI: between {low:.0f} and {high:.0f}")
     _lines(axes[3], made[["macd", "signal"]], "price units", f"MACD: crossed its signal line {crossed} times")
     axes[3].set_xlabel("date")
