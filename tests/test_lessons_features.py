@@ -1,4 +1,4 @@
-"""Lesson 03's module: what it measures is right where the answer is known, and its pictures show what they are given."""
+"""Lesson 03's module: what it measures is right where the answer is known, and its pictures show what they are of."""
 
 import numpy as np
 import pandas as pd
