@@ -10,7 +10,9 @@ counted: outputs that no test compares, what a learner guessed, other numbers in
 """
 
 import ast
+import io
 import re
+import tokenize
 from dataclasses import dataclass, field
 
 from nbcompare import visible_text
@@ -26,23 +28,24 @@ PARTS = {"third": 3, "quarter": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth
 
 ANY = "|".join(sorted(WORDS, key=len, reverse=True))
 PART = "|".join(PARTS)
-DIGITS = r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?![\d/]|[.:,]\d)"
-NUMBER = rf"(?:(?<![\w.,/:]){DIGITS}|\b(?:{ANY})\b)"
-PERCENT = r"[ -]?(?:%|per ?cent\b|pct\b|(?:percentage )?points?\b)"
+DIGITS = r"(?<![\w.,/:])[-+]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?![\d/]|[.:,]\d)"
+NUMBER = rf"(?:{DIGITS}|\b(?:{ANY})\b)"
+PERCENT = r"[ -]?(?:%|per ?cent\b|pct\b|percentage points?\b|(?<=\d )points?\b)"
 JOINED = rf" ?(?:to|and|or|-|\u2013) ?[-+]?[\d.,]+{PERCENT}"        # the first of "40 to 45 %"
 BEFORE_SHARPE = r"(?: (?:of|is|was|are|were|at|near|above|below|over|under|about|only|around|just|almost|nearly))*"
 
 PERCENTAGES = re.compile(rf"({NUMBER})(?={PERCENT}|{JOINED})", re.I)
 SHARPES = re.compile(rf"\bSharpe(?: ratios?)?\W*?{BEFORE_SHARPE} ?\(?({NUMBER})"
                      rf"|({NUMBER})(?= Sharpe\b(?! ratios))", re.I)
-DECIMALS = re.compile(rf"(?<![\w.,/:])(?=[-+\d,]+\.\d){DIGITS}(?!\w|{PERCENT}|{JOINED})", re.I)
+DECIMALS = re.compile(rf"(?=[-+\d,]*\.\d){DIGITS}(?!\w|{PERCENT}|{JOINED})", re.I)
 SHARES = re.compile(rf"({NUMBER}) (of(?: the)?|(?:(?!and|or|to)\w+ )?(?:in|out of)) (?:every )?({NUMBER})(?!{PERCENT})",
                     re.I)
 PARTS_OF = re.compile(rf"\b(?:(?:a|one|last|first) ({PART}) of(?! a per ?cent)|({ANY})[ -]({PART})s\b)", re.I)
 SLASHED = re.compile(r"(?<![\w./])(\d+)/(\d+)(?![\w./])")
 # The level of every interval here is part of its name, not a finding.
-LEVEL = re.compile(r"95 ?%(?= (?:confidence )?intervals?\b|:)|(?<=interval of )95 ?%|\bnineteen times in twenty\b")
-SHOWN = re.compile(rf"(?<![\w.])([-+]?\d[\d,]*(?:\.\d+)?)(?:e[-+]?\d+)?(?![\w]|\.\d)({PERCENT})?")
+LEVEL = re.compile(r"95 ?%(?= (?:confidence )?intervals?\b|:)|(?<=interval of )95 ?%|(?<=intervals of )95 ?%|"
+                   r"\bnineteen times in twenty\b", re.I)
+SHOWN = re.compile(rf"(?<![\w.])([-+]?\d+(?:,\d{{3}})*(?:\.\d+)?(?:e[-+]?\d+)?)(?!\w|\.\d)({PERCENT})?")
 GUESS = re.compile(r"Your answer: .*|You said [^;\n]*;")
 
 
@@ -69,6 +72,7 @@ def number(text: str) -> float:
 def plain(prose: str) -> str:
     """Prose as it is read: without code and emphasis, a paragraph a line, its minus and spaces the usual ones."""
     prose = re.sub(r"```.*?```|`[^`]*`", "code", prose, flags=re.DOTALL)
+    prose = re.sub(r"</?[a-z][^>\n]*>", "", prose)
     prose = prose.replace("\u2212", "-").replace("&nbsp;", " ").replace("\u00a0", " ").replace("\u202f", " ")
     return re.sub(r"(?<!\n)\n(?!\n)", " ", re.sub(r"\*+|\b_|_\b", "", prose))
 
@@ -92,7 +96,7 @@ def figures(prose: str) -> list[Figure]:
 
 @dataclass(slots=True)
 class Evidence:
-    """What a notebook shows and asserts: percentages (as fractions), fractions, all numbers, its words, its asserts."""
+    """What a notebook shows and asserts: percentages (as fractions), fractions, all numbers, words, each assert's."""
 
     percentages: set[float] = field(default_factory=set)
     fractions: set[float] = field(default_factory=set)
@@ -108,7 +112,7 @@ class Evidence:
             self.numbers.add(value)
             if unit or percent_in_header:
                 self.percentages.add(value / 100)
-            if "." in shown:
+            if len(shown.partition(".")[2]) > 2:      # 0.432 says 43.2 %; 0.43 may be anything
                 self.fractions.add(value)
         self.words += text.lower() + "\n"
 
@@ -171,10 +175,17 @@ def evidence(notebook) -> Evidence:
 
 
 def loose_figures(notebook) -> list[tuple[str, str]]:
-    """(cell id, figure) of each figure in prose that nothing in the notebook holds."""
+    """(cell id, figure) of each figure in prose, or in a comment, that nothing in the notebook holds."""
     known = evidence(notebook)
-    return [(cell.id, figure.text) for cell in notebook.cells if cell.cell_type == "markdown"
-            for figure in figures(cell.source) if not known.holds(figure)]
+    return [(cell.id, figure.text) for cell in notebook.cells
+            for figure in figures(cell.source if cell.cell_type == "markdown" else comments(cell.source))
+            if not known.holds(figure)]
+
+
+def comments(code: str) -> str:
+    """The comments of a code cell, a paragraph each."""
+    tokens = tokenize.generate_tokens(io.StringIO(code).readline)
+    return "\n\n".join(token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT)
 
 
 def typed_figures(notebook) -> list[tuple[str, str]]:
@@ -188,5 +199,5 @@ def typed_figures(notebook) -> list[tuple[str, str]]:
             unseen = {id(node) for part in aside if part for node in ast.walk(part)}    # formats, an assert's message
             found += [(cell.id, figure.text) for node in nodes
                       if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in unseen
-                      for figure in figures(node.value) if not used.holds(figure)]
+                      for figure in figures(re.sub(r"{.*?}", "", node.value)) if not used.holds(figure)]
     return found

@@ -59,12 +59,13 @@ def notebook_of(*prose, code="", shown="", tags=(), **data):
     ("Half a percent, 1,000.5 points", ["Half a", "1,000.5"]),
     ("A Sharpe ratio of 0.8, a Sharpe of about 2: fine. Sharpe: 3; a 4 Sharpe", ["0.8", "2", "3", "4"]),
     ("*Sharpe ratios* above 1, Sharpe (5)", ["1", "5"]),
-    ("R2 of 0.99, a t of 1.5 and a return of -0.2", ["0.99", "1.5", "-0.2"]),
+    ("R2 of 0.99, a t of 1.5, a return of -0.2 and a hit rate of .71", ["0.99", "1.5", "-0.2", ".71"]),
+    ("<b>45</b> %, 27 points, but two points of the picture", ["45", "27"]),
     ("Three days in four, 9 out of 10, nine of ten, one time in twenty, 71/100",
      ["Three days in four", "9 out of 10", "nine of ten", "one time in twenty", "71/100"]),
     ("Two thirds of them, a quarter of the days, three-quarters", ["a quarter of", "three-quarters", "Two thirds"]),
     ("At 14:15, H.10 of 2013 and of 2018, 1. one of the two, `x = 0.3`, lesson 00, 1,000 days, 2 of 2014, 1/y", []),
-    ("A 95 % interval\n\n**Try it:** lower the edge to 0.1, and the share to 20 %", ["20"]),
+    ("A 95 % interval, two intervals of 95 %\n\n**Try it:** lower the edge to 0.1, and the share to 20 %", ["20"]),
 ])
 def test_what_a_figure_is(prose, found):
     assert sorted(figure.text for figure in figures(prose)) == sorted(found)
@@ -79,13 +80,14 @@ def test_what_a_figure_is(prose, found):
     ("43.2 %", False, {"shown": "143.2% 43.25% 3.2% 43%"}),
     ("43.2 %", False, {"shown": "a mean of 43.2"}),
     ("43.2 %", False, {"text/html": "<style>td {width: 43.2%}</style><p>nothing</p>"}),
-    ("43 %", False, {"shown": "43 trades, 43 days"}),
+    ("43 %", False, {"shown": "43 trades, 43 days, 43e+01%, a Sharpe ratio of 0.43"}),
     ("43 %", False, {"shown": "You said 43 %; it is 50 %."}),
     ("43 %", False, {"shown": "How many? Your answer: 43 %"}),
     ("43 %", False, {"shown": "accuracy 43%", "tags": ["nbval-ignore-output"]}),
     ("43 %", False, {"code": "# NBVAL_IGNORE_OUTPUT\n1", "shown": "accuracy 43%"}),
     ("43 %", True, {"code": "assert accuracy > 0.43, 'as said'"}),
     ("43 %", False, {"code": "assert accuracy > 0, '43 % is a lot'"}),
+    ("", False, {"code": "x = 1    # right 43 % of the time"}),
     ("50 %", False, {"code": "enter = 0.5"}),
     ("50 %", False, {"code": "enter = 0.5", "tags": ["parameters"]}),
     ("0.5", True, {"code": "enter = 0.5", "tags": ["parameters"]}),
@@ -108,7 +110,7 @@ def test_what_a_figure_may_rest_on(prose, holds, notebook):
     ("print(f'right on {share:.1%} of days, 95 % interval {low:.1%}')", False),
     ("print('right on 71.5 % of days')", True), ("plot(x, title='Sharpe ratio of 2')", True),
     ("print(f'{(x > 0.7).sum()} are above 0.7')", False),
-    ("assert x, 'right on 71.5 % of days'", False)])
+    ("print('{:+.1%} of days'.format(share))", False), ("assert x, 'right on 71.5 % of days'", False)])
 def test_a_typed_figure_is_found(code, typed):
     assert bool(typed_figures(notebook_of(code=code))) == typed
 
