@@ -91,8 +91,8 @@ def test_false_alarms_over_200_runs_are_as_rare_as_stated():
         detector = Cusum("residual", 0.5, 500).calibrate(np.abs(calm) / np.abs(calm).mean() - 1)
         later = np.abs(rng.normal(size=5_000)) / np.abs(calm).mean() - 1
         waits["residual"].append(len(detector.update_many(later)))
-        stability = Stability("x", 100, 500).calibrate(calm, block=1)
-        waits["feature"].append(len(stability.update_many(rng.normal(size=5_000))))
+        stability = Stability(["x"], 100, 500).calibrate(calm[:, None], block=1)
+        waits["feature"].append(len(stability.update_many(rng.normal(size=(5_000, 1)))))
     for name, alarms in waits.items():
         assert 200 * 5_000 / sum(alarms) == pytest.approx(500, rel=0.2), name
 

@@ -25,6 +25,8 @@ import numpy as np
 PATHS = 200  # runs by which a threshold is found: about a thousand alarms, so it is known to 3 %
 LENGTHS = 5  # of each, in run lengths asked for
 WINDOWS = 20  # for each drawn reference of a stability index
+BINS = 10
+NONE = np.array([], dtype=int)
 
 
 @dataclass
@@ -116,54 +118,66 @@ def _threshold(paths: np.ndarray, run_length: float) -> float:
 
 
 class Stability:
-    """The population stability index of one feature over the last `window` values, looked at every `window`.
+    """The population stability index of k features over the last `window` values, looked at every `window`.
 
     PSI = sum over bins of (share now - share then) x ln(share now / share then), in tenths of the reference; a
-    bin that is empty counts half a value. The threshold is the one that windows cut from the reference itself
-    pass once in `run_length` values; the usual 0.1 and 0.25 say nothing of how long a window is.
+    bin that is empty counts half a value. The threshold of each feature is the one that windows cut from the
+    reference itself pass once in `run_length` values; the usual 0.1 and 0.25 say nothing of how long a window is.
     Siddiqi (2006), Credit Risk Scorecards.
+
+    names : of the features; `threshold` and `level` (of the last window): (k,)
     """
 
-    def __init__(self, name: str, window: int, run_length: float, bins: int = 10):
-        self.name, self.window, self.run_length, self.bins = name, window, run_length, bins
-        self.edges, self.expected, self.threshold = np.array([]), np.array([]), math.nan
-        self.counts, self.seen, self.level = np.zeros(bins), 0, 0.0
+    def __init__(self, names: list[str], window: int, run_length: float):
+        self.names, self.window, self.run_length = list(names), window, run_length
+        k = len(self.names)
+        self.edges, self.expected = np.full((k, BINS - 1), np.inf), np.zeros((k, BINS))
+        self.threshold, self.level = np.full(k, np.nan), np.zeros(k)
+        self.counts, self.seen = np.zeros((k, BINS)), 0
 
-    def calibrate(self, reference, *, block: int, seed: int = 0) -> Stability:
-        """Bins and threshold from values (n,) without change; `block` of them in a row are drawn together."""
-        reference = np.asarray(reference, dtype=float)
-        self.edges = np.unique(np.quantile(reference, np.linspace(0, 1, self.bins + 1)[1:-1]))
-        self.expected = np.bincount(self._bins(reference), minlength=len(self.edges) + 1) / len(reference)
-        self.counts = np.zeros(len(self.expected))
-        # Windows against references drawn in the same way: a reference of few values is off by chance too.
-        then = self._shares(drawn(reference, len(reference), block, seed, paths=PATHS))
-        now = self._shares(drawn(reference, self.window, block, seed + 1, paths=WINDOWS * PATHS))
-        found = stability_index(np.repeat(then, WINDOWS, axis=0), now, self.window)
-        self.threshold = float(np.quantile(found, 1.0 - self.window / self.run_length))
+    def calibrate(self, reference: np.ndarray, *, block: int, seed: int = 0) -> Stability:
+        """Bins and thresholds from values (n, k) without change; `block` of them in a row are drawn together."""
+        for row, values in enumerate(np.asarray(reference, dtype=float).T):
+            edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
+            self.edges[row, : len(edges)] = edges  # bins beyond the last edge stay empty, then and now
+            self.expected[row] = self._shares(row, values)
+            # Windows against references drawn in the same way: a reference of few values is off by chance too.
+            then = self._shares(row, drawn(values, len(values), block, seed, paths=PATHS))
+            now = self._shares(row, drawn(values, self.window, block, seed + 1, paths=WINDOWS * PATHS))
+            found = stability_index(np.repeat(then, WINDOWS, axis=0), now, self.window)
+            self.threshold[row] = np.quantile(found, 1.0 - self.window / self.run_length)
         return self
 
-    def _shares(self, paths: np.ndarray) -> np.ndarray:
-        """Share of each bin in each path: (m, n) -> (m, k)."""
-        bins = self._bins(paths)
-        return np.stack([(bins == bin_).mean(axis=1) for bin_ in range(len(self.expected))], axis=1)
+    def _shares(self, row: int, values: np.ndarray) -> np.ndarray:
+        """Share of each of a feature's bins in values (..., n): (..., BINS)."""
+        bins = np.searchsorted(self.edges[row], values, side="right")
+        return np.stack([(bins == bin_).mean(axis=-1) for bin_ in range(BINS)], axis=-1)
 
-    def _bins(self, values: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self.edges, values, side="right")
+    def update(self, values: np.ndarray) -> np.ndarray:
+        """Take account of the values (k,) of a bar; returns which features alarm: positions, mostly none."""
+        self.counts[np.arange(len(self.names)), (self.edges <= values[:, None]).sum(axis=1)] += 1.0
+        self.seen += 1
+        return self._look() if self.seen == self.window else NONE
 
-    def update_many(self, values: np.ndarray) -> list[int]:
-        """Take account of values (n,) in a row; returns the positions at which a window ended in an alarm."""
-        alarms, begin, bins = [], 0, self._bins(np.asarray(values, dtype=float))
-        while begin < len(bins):
-            end = min(begin + self.window - self.seen, len(bins))
-            self.counts += np.bincount(bins[begin:end], minlength=len(self.counts))
+    def update_many(self, values: np.ndarray) -> list[tuple[int, int, float]]:
+        """As `update` for values (n, k) in a row; returns (position, feature, level) of each alarm."""
+        alarms, begin = [], 0
+        while begin < len(values):
+            end = min(begin + self.window - self.seen, len(values))
+            for row, column in enumerate(values[begin:end].T):
+                bins = np.searchsorted(self.edges[row], column, side="right")
+                self.counts[row] += np.bincount(bins, minlength=BINS)
             self.seen += end - begin
             if self.seen == self.window:
-                self.level = float(stability_index(self.expected, self.counts / self.window, self.window))
-                if self.level > self.threshold:
-                    alarms.append(end - 1)
-                self.counts, self.seen = np.zeros(len(self.counts)), 0
+                alarms += [(end - 1, int(row), float(self.level[row])) for row in self._look()]
             begin = end
         return alarms
+
+    def _look(self) -> np.ndarray:
+        """The window has ended: what it says, and begin the next."""
+        self.level = stability_index(self.expected, self.counts / self.window, self.window)
+        self.counts, self.seen = np.zeros_like(self.counts), 0
+        return np.flatnonzero(self.level > self.threshold)
 
 
 def stability_index(expected, actual, n: float = np.inf) -> np.ndarray:

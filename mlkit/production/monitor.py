@@ -90,20 +90,19 @@ class Monitor:
         if window < 50 or not run_length >= window:
             raise ValueError(f"window is 50 bars or more and run_length at least as long, not {window} and {run_length}")
         self.window, self.run_length = int(window), float(run_length)
-        self.names, self.stability, self.sums = [], [], {}
+        self.stability, self.sums = None, {}
         self.last, self.ignored, self.alerts = None, 0, []
         if reference.features is not None:
             self._watch_features(reference.features, seed)
         for name, values in self._values_of(reference).items():
             self.sums[name] = Cusum(name, ALLOWANCES[name], self.run_length).calibrate(_checked(name, values), block=BLOCK, seed=seed)
-        if not self.stability and not self.sums:
+        if self.stability is None and not self.sums:
             raise ValueError("the reference is empty: give it features, predictions with labels, or profits")
 
     def _watch_features(self, features: pd.DataFrame, seed: int) -> None:
-        for name, column in features.items():
-            self.names.append(str(name))
-            self.stability.append(Stability(str(name), self.window, self.run_length).calibrate(
-                _checked(str(name), column.to_numpy(dtype=float)), block=max(BLOCK, self.window // 2), seed=seed))
+        table = np.column_stack([_checked(str(name), column.to_numpy(dtype=float)) for name, column in features.items()])
+        self.stability = Stability(list(map(str, features)), self.window, self.run_length).calibrate(
+            table, block=max(BLOCK, self.window // 2), seed=seed)
 
     def _values_of(self, reference: Reference) -> dict[str, np.ndarray]:
         """How much worse each row of the reference is than its own average, by detector; sets the averages."""
@@ -148,12 +147,16 @@ class Monitor:
                 self.ignored += 1
                 return None
             raise LateBar(f"{stamp} comes after {self.last} was counted: feed bars in the order of time")
-        given = {"features": None if features is None else np.asarray(features, dtype=float).reshape(1, -1),
-                 "prediction": prediction, "label": label, "profit": profit}
-        before = len(self.alerts)
-        self.update_many([stamp], **{name: None if value is None else np.atleast_1d(value) for name, value in given.items()})
-        new = self.alerts[before:]
-        return max(new, key=lambda alert: alert.statistic / alert.threshold) if new else None
+        row = None if features is None else self._feature_row(features)
+        values = self._bar_values((), prediction, label, profit)
+        new = [] if row is None else [(at, self.stability.level[at]) for at in self.stability.update(row)]
+        new = [self._feature_alert(stamp, *each) for each in new]
+        new += [self._sum_alert(stamp, name) for name, value in values.items() if self.sums[name].update(float(value))]
+        self.last = stamp
+        if not new:
+            return None
+        self.alerts += new
+        return max(new, key=lambda alert: alert.statistic / alert.threshold)
 
     def update_many(self, timestamps, *, features=None, prediction=None, label=None, profit=None) -> list[Alert]:
         """As `update` for bars in a row: features (n, k), the others (n,). Returns the alerts among them.
@@ -167,54 +170,76 @@ class Monitor:
         if not (stamps.is_monotonic_increasing and stamps.is_unique) or (self.last is not None and stamps[0] <= self.last):
             raise LateBar(f"bars from {stamps[0]} on, the last counted being {self.last}: feed each bar once, in order")
         table = None if features is None else self._feature_table(features, n)
-        values = self._bar_values(n, prediction, label, profit)
-        alerts = []
-        for column, each in enumerate(self.stability if table is not None else ()):
-            alerts += [self._alert(stamps[at], f"feature {each.name}", each.level, each,
-                                   f"{each.name} is not distributed as it was") for at in each.update_many(table[:, column])]
-        for name, row in values.items():
-            alerts += [self._alert(stamps[at], name, self.sums[name].threshold, self.sums[name], MEANING[name])
-                       for at in self.sums[name].update_many(row)]
+        values = self._bar_values((n,), prediction, label, profit)
+        alerts = [] if table is None else [self._feature_alert(stamps[at], *each)
+                                           for at, *each in self.stability.update_many(table)]
+        alerts += [self._sum_alert(stamps[at], name) for name, row in values.items() for at in self.sums[name].update_many(row)]
         self.last = stamps[-1]
         alerts.sort(key=lambda alert: alert.timestamp)
         self.alerts += alerts
         return alerts
 
+    def _feature_row(self, features) -> np.ndarray:
+        row = np.asarray(features, dtype=float)
+        if self.stability is None or row.shape != (len(self.stability.names),):
+            raise ValueError(f"features of shape {row.shape}: one row of {self._watched()} is due")
+        if np.isnan(row).any():
+            raise ValueError(f"feature {self.stability.names[int(np.isnan(row).argmax())]} is NaN")
+        return row
+
     def _feature_table(self, features, n: int) -> np.ndarray:
-        if isinstance(features, pd.DataFrame):
-            features = features[self.names]
+        if isinstance(features, pd.DataFrame) and self.stability is not None:
+            missing = [name for name in self.stability.names if name not in features]
+            if missing:
+                raise ValueError(f"there is no feature {', '.join(missing)} among {', '.join(map(str, features))}")
+            features = features[self.stability.names]
         table = np.asarray(features, dtype=float)
-        if table.shape != (n, len(self.names)):
-            raise ValueError(f"features of shape {table.shape} for {n} bars and the {len(self.names)} features {self.names}")
+        if self.stability is None or table.shape != (n, len(self.stability.names)):
+            raise ValueError(f"features of shape {table.shape} for {n} bars: a column for each of {self._watched()} is due")
         if np.isnan(table).any():
             row, column = np.argwhere(np.isnan(table))[0]
-            raise ValueError(f"feature {self.names[column]} is NaN in row {row}")
+            raise ValueError(f"feature {self.stability.names[column]} is NaN in row {row}")
         return table
 
-    def _bar_values(self, n: int, prediction, label, profit) -> dict[str, np.ndarray]:
+    def _watched(self) -> str:
+        return ", ".join(self.stability.names) if self.stability is not None else "no features (none are watched)"
+
+    def _bar_values(self, shape: tuple, prediction, label, profit) -> dict:
+        """How much worse than the reference these bars are, by detector; all of them checked."""
         if (prediction is None) != (label is None):
             raise ValueError("prediction and label go together: the prediction made then, and what came of it")
         given = {"prediction": prediction, "label": label, "profit": profit}
         arrays = {name: np.asarray(value, dtype=float) for name, value in given.items() if value is not None}
         for name, array in arrays.items():
-            if array.shape != (n,) or not np.isfinite(array).all():
-                raise ValueError(f"{name}: {n} finite numbers are due, not {array.shape} with {np.isnan(array).sum()} NaN")
+            if array.shape != shape or not np.isfinite(array).all():
+                raise ValueError(f"{name}: finite numbers of shape {shape} are due, not {array.shape} with "
+                                 f"{int((~np.isfinite(array)).sum())} that are not finite")
         values = self._scores(arrays["prediction"], arrays["label"]) if prediction is not None else {}
         if profit is not None:
             values["profit"] = (self.mean - arrays["profit"]) / self.deviation
         return {name: row for name, row in values.items() if name in self.sums}
 
-    def _alert(self, stamp, detector: str, statistic: float, source, meaning: str) -> Alert:
-        return Alert(stamp, detector, float(statistic), float(source.threshold), source.run_length,
+    def _feature_alert(self, stamp, at: int, level: float) -> Alert:
+        name, threshold = self.stability.names[at], self.stability.threshold[at]
+        return self._alert(stamp, f"feature {name}", level, threshold, f"{name} is not distributed as it was")
+
+    def _sum_alert(self, stamp, name: str) -> Alert:
+        return self._alert(stamp, name, self.sums[name].threshold, self.sums[name].threshold, MEANING[name])
+
+    def _alert(self, stamp, detector: str, statistic: float, threshold: float, meaning: str) -> Alert:
+        return Alert(stamp, detector, float(statistic), float(threshold), self.run_length,
                      f"{detector} at {stamp:%Y-%m-%d}: {meaning}. Where nothing has changed this is said once in "
-                     f"{source.run_length:,.0f} bars.")
+                     f"{self.run_length:,.0f} bars.")
 
     @property
     def detectors(self) -> pd.DataFrame:
         """What is watched: threshold, level and run_length (bars) by detector."""
-        rows = {f"feature {each.name}": each for each in self.stability} | self.sums
-        return pd.DataFrame({name: {"threshold": each.threshold, "level": each.level, "run_length": each.run_length}
-                             for name, each in rows.items()}).T.rename_axis("detector")
+        rows = {name: (each.threshold, each.level) for name, each in self.sums.items()}
+        if self.stability is not None:
+            features = zip(self.stability.names, self.stability.threshold, self.stability.level)
+            rows = {f"feature {name}": (threshold, level) for name, threshold, level in features} | rows
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=["threshold", "level"])
+        return table.assign(run_length=self.run_length).rename_axis("detector")
 
     # ---- state
 
@@ -224,8 +249,7 @@ class Monitor:
         state = {name: value for name, value in vars(self).items() if name not in ("stability", "sums", "last", "alerts")}
         state |= {"format": FORMAT, "last": None if self.last is None else self.last.isoformat(),
                   "sums": [asdict(each) for each in self.sums.values()],
-                  "stability": [{name: value.tolist() if isinstance(value, np.ndarray) else value
-                                 for name, value in vars(each).items()} for each in self.stability],
+                  "stability": None if self.stability is None else _listed(vars(self.stability)),
                   "alerts": [{**asdict(alert), "timestamp": alert.timestamp.isoformat()} for alert in self.alerts]}
         descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.resolve().parent)
         with os.fdopen(descriptor, "wb") as file:
@@ -249,18 +273,30 @@ class Monitor:
         vars(monitor).update(state)
         monitor.last = None if last is None else pd.Timestamp(last)
         monitor.sums = {each["name"]: Cusum(**each) for each in sums}
-        monitor.stability = []
-        for each in stability:
-            made = Stability(each["name"], each["window"], each["run_length"], each["bins"])
-            vars(made).update({name: np.array(value, dtype=float) if isinstance(value, list) else value
-                               for name, value in each.items()})
-            monitor.stability.append(made)
+        monitor.stability = None
+        if stability is not None:
+            monitor.stability = Stability(stability["names"], stability["window"], stability["run_length"])
+            for name, was in vars(monitor.stability).items():
+                setattr(monitor.stability, name, _array(stability[name]) if isinstance(was, np.ndarray)
+                        else stability[name])
         monitor.alerts = [Alert(**{**each, "timestamp": pd.Timestamp(each["timestamp"])}) for each in alerts]
         return monitor
 
     def __repr__(self) -> str:
-        return (f"Monitor({len(self.stability)} features, {', '.join(self.sums) or 'no predictions'}; last bar {self.last}, "
+        count = 0 if self.stability is None else len(self.stability.names)
+        return (f"Monitor({count} features, {', '.join(self.sums) or 'no predictions'}; last bar {self.last}, "
                 f"{len(self.alerts)} alerts)")
+
+
+def _listed(state: dict) -> dict:
+    """As JSON takes it: arrays as lists, and null for an edge that is never reached."""
+    return {name: np.where(np.isinf(value), None, value).tolist() if isinstance(value, np.ndarray) else value
+            for name, value in state.items()}
+
+
+def _array(values: list) -> np.ndarray:
+    found = np.array(values, dtype=float)
+    return np.where(np.isnan(found), np.inf, found)
 
 
 def _hits(p, y, is_probability: bool) -> np.ndarray:
