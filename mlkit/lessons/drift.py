@@ -28,7 +28,7 @@ from mlkit.lessons.comparison import paired_differences
 from mlkit.models import make_model
 from mlkit.plots import BLUE, CYCLE, GREY, ORANGE, figure
 from mlkit.production import Reference, stability_index
-from mlkit.production.detectors import Cusum
+from mlkit.production.detectors import Cusum, sums_of
 from mlkit.production.monitor import ALLOWANCES
 from mlkit.research import OutOfSample, walk_forward
 from mlkit.splits import WalkForward
@@ -38,6 +38,7 @@ FEATURES = FeatureSet([LaggedReturns(2), Volatility(20)])
 # The last day before each break, by what is said of it; the market is the bundled one that felt it.
 EPISODES = {"2000, end of the boom": ("GE", "2000-03-24"), "2008, Lehman": ("GE", "2008-09-12"),
             "2015, the franc let go": ("EURCHF", "2015-01-14"), "2020, oil": ("BRENT", "2020-03-06")}
+WITHIN, CALM = 500, 0.02  # bars, and the share of runs in which a calm detector is false within so many
 
 # ------------------------------------------------------------ schedules
 
@@ -76,8 +77,8 @@ def schedules(bars: pd.DataFrame, start, n_test: int, *, memory: int = 1_000, re
     for rows in (100, 250, 1_000):
         found[f"rolling {rows:,}"] = walk(rows)
     found["expanding"] = walk(memory, expanding=True)
-    found["online, steps shrink"] = walk(memory, learner("optimal"), online=True, expanding=True)
-    found["online, steps constant"] = walk(memory, learner("constant"), online=True, expanding=True)
+    found["online, remembers"] = walk(memory, learner(forgets=False), online=True, expanding=True)
+    found["online, forgets"] = walk(memory, learner(forgets=True), online=True, expanding=True)
     return pd.DataFrame(found)
 
 
@@ -96,10 +97,14 @@ def against(right: pd.DataFrame, base: str, *, n_boot: int = 400) -> pd.DataFram
     return pd.DataFrame.from_dict(rows, orient="index").loc[list(right)]
 
 
-def learner(steps: str):
-    """A logistic regression that can learn on, by steps of gradient descent: "optimal" ones shrink, "constant" ones do not."""
-    return make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss", learning_rate=steps, eta0=0.02, alpha=0.001,
-                                                         random_state=0))
+def learner(forgets: bool):
+    """A logistic regression that learns on by steps of gradient descent, one pass over each row, the oldest first.
+
+    forgets : True, steps of one size, which remember about 4 / 0.02 = 200 rows; False, steps of 4 / (rows so far), by
+        which all rows count the same (the curvature of a logistic loss is a quarter at most: hence the 4)
+    """
+    steps = {"learning_rate": "constant", "eta0": 0.02} if forgets else {"learning_rate": "invscaling", "eta0": 4.0, "power_t": 1.0}
+    return make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss", max_iter=1, tol=None, shuffle=False, **steps))
 
 
 def _whole(bars: pd.DataFrame, labels: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -175,33 +180,40 @@ def least_delay(nats: float, run_length: float) -> float:
     return float((h - 1.0 + np.exp(-h)) / nats)
 
 
-def detectors(hit_rate: float = 0.56, run_length: float = 2_500, seed: int = 0) -> tuple[Cusum, Cusum]:
-    """A CUSUM of the hit rate and one of the size of normal residuals, both false once in `run_length` bars."""
+def detectors(hit_rate: float = 0.56, run_length: float = 2_500, seed: int = 0) -> dict[str, Cusum]:
+    """A CUSUM of the size of normal residuals and one of the hit rate, each false once in `run_length` bars; and a calm one.
+
+    The calm one of the hit rate is false within 500 bars in 2 runs of 100, as DDM is.
+    """
     rng = np.random.default_rng(seed)
-    right, sizes = rng.random(5_000) < hit_rate, _sizes(rng, 5_000)
-    rate = Cusum("hit rate", ALLOWANCES["hit rate"], run_length).calibrate(hit_rate - right)
-    return rate, Cusum("residual", ALLOWANCES["residual"], run_length).calibrate(sizes - 1.0)
+    right, sizes = (rng.random((2_000, WITHIN)) < hit_rate).astype(float), _sizes(rng, 5_000)
+    rate = Cusum("hit rate", ALLOWANCES["hit rate"], run_length).calibrate(hit_rate - right.ravel()[:5_000])
+    highest = sums_of(hit_rate - right - rate.allowance).max(axis=1)
+    calm = Cusum("hit rate", rate.allowance, WITHIN / CALM, threshold=float(np.quantile(highest, 1.0 - CALM)))
+    residual = Cusum("residual", ALLOWANCES["residual"], run_length).calibrate(sizes - 1.0)
+    return {"residual, CUSUM": residual, "hit rate, CUSUM": rate, "hit rate, calm CUSUM": calm}
 
 
-def delays(watch: tuple[Cusum, Cusum], *, before: float = 0.56, after: float = 0.48, larger: float = 2.0,
+def delays(watch: dict[str, Cusum], *, before: float = 0.56, after: float = 0.48, larger: float = 2.0,
            n_runs: int = 400, n_before: int = 500, n_after: int = 2_000, seed: int = 1) -> pd.DataFrame:
-    """Bars from a change to the alarm, a row a run: NaN where there is none, or where it came before the change.
+    """Bars from a change to the alarm of `detectors` and of DDM, a row a run; inf: none in `n_after` bars.
 
-    watch : of `detectors`; from bar `n_before` on the hit rate is `after` and residuals are `larger` times as large.
-    With after=before and larger=1 nothing changes, and what is found is false. The CUSUMs begin anew at the change, as
-    after any alarm; DDM, which compares with its own past, has seen all bars (its 2: the level at which it warns).
+    From bar `n_before` on the hit rate is `after` and residuals are `larger` times as large. With after=before and
+    larger=1 nothing changes, and what is found is false. The CUSUMs begin anew at the change, as after any alarm; DDM,
+    which compares with its own past, has seen all bars: NaN where it alarmed before there was anything to find.
     """
     rng = np.random.default_rng(seed)
     chance = np.where(np.arange(n_before + n_after) < n_before, before, after)
     right = (rng.random((n_runs, len(chance))) < chance).astype(float)
-    sizes = larger * _sizes(rng, (n_runs, n_after))
-    rate, residual = watch
-    first = {"residual, CUSUM": [_first(residual, row - 1.0) for row in sizes],
-             "hit rate, CUSUM": [_first(rate, before - row[n_before:]) for row in right],
-             "hit rate, DDM": drift_detection_method(right) - n_before,
-             "hit rate, DDM at 2": drift_detection_method(right, level=2.0) - n_before}
-    found = pd.DataFrame(first, dtype=float)
-    return found.where((found >= 0) & (found < n_after))
+    worse = {"residual": larger * _sizes(rng, (n_runs, n_after)) - 1.0, "hit rate": before - right[:, n_before:]}
+    found = {name: [_first(detector, row) for row in worse[detector.name]] for name, detector in watch.items()}
+    ddm = drift_detection_method(right) - n_before
+    return pd.DataFrame({**found, "hit rate, DDM": np.where(ddm < 0, np.nan, np.where(ddm < n_after, ddm, np.inf))})
+
+
+def share_within(found: pd.DataFrame, bars: int = WITHIN) -> pd.Series:
+    """Share of runs, silent until then, that alarm in fewer than so many bars: by detector."""
+    return (found < bars).sum() / found.notna().sum()
 
 
 def _sizes(rng, shape) -> np.ndarray:
@@ -211,7 +223,7 @@ def _sizes(rng, shape) -> np.ndarray:
 
 def _first(detector: Cusum, values: np.ndarray) -> float:
     alarm = detector.first_alarm(values)
-    return np.nan if alarm is None else float(alarm)
+    return np.inf if alarm is None else float(alarm)
 
 
 def what_is_known(found: OutOfSample, bars: pd.DataFrame, n_check: int) -> tuple[Reference, pd.DataFrame, dict]:
@@ -263,16 +275,17 @@ def alarm_table(alerts, names, n_bars: int, run_length: float) -> pd.DataFrame:
 # ---------------------------------------------------------------- pictures
 
 
-def plot_years(table: pd.DataFrame, title: str) -> Figure:
-    """`by_year`: the hit rate of each year beside the band of a coin."""
+def plot_years(table: pd.DataFrame, live, title: str) -> Figure:
+    """`by_year`: the hit rate of each year beside the band of a coin; `live`, the first day after the test."""
     fig, (axis,) = figure(size=(8.0, 3.2))
     axis.fill_between(table.index, 100 * table["low"], 100 * table["high"], color=GREY, alpha=0.25, linewidth=0,
                       label="where a coin lands in 95 % of years")
     axis.plot(table.index, 100 * table["rate"], "o-", color=BLUE, linewidth=0.9, markersize=4, label="the model")
     axis.axhline(50.0, color="black", linewidth=0.8)
+    axis.axvline(live.year + live.dayofyear / 366 - 0.5, color=ORANGE, linestyle="--", label="live from here on")
     axis.set(xlabel="year", ylabel="called right, % of days")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend(frameon=False, fontsize=8, ncols=2)
+    axis.legend(frameon=False, fontsize=8, ncols=3, loc="upper right")
     axis.set_title(title, loc="left")
     return fig
 
@@ -327,7 +340,8 @@ def plot_delays(found: pd.DataFrame, title: str, until: int = 1_000) -> Figure:
     fig, (axis,) = figure()
     bars = np.arange(until + 1)
     for (name, column), (colour, style) in zip(found.items(), cycle(CYCLE)):
-        alarmed = np.searchsorted(np.sort(column.dropna().to_numpy()), bars, side="right") / len(column)
+        times = np.sort(column.dropna().to_numpy())
+        alarmed = np.searchsorted(times, bars, side="right") / len(times)
         axis.plot(bars, 100 * alarmed, color=colour, linestyle=style, linewidth=1.4, label=name)
     axis.set(xlabel="bars since the change", ylabel="runs with an alarm, %", ylim=(-2, 102), xlim=(0, until))
     axis.legend(frameon=False, fontsize=8)
@@ -335,12 +349,12 @@ def plot_delays(found: pd.DataFrame, title: str, until: int = 1_000) -> Figure:
     return fig
 
 
-def plot_fall(watch: tuple[Cusum, Cusum], fall: int = 8) -> Figure:
-    """The delays of the detectors of a hit rate where it falls from 56 % by so many points; what falls by 0 is false."""
+def plot_fall(watch: dict[str, Cusum], fall: int = 8) -> Figure:
+    """The delays of the detectors of a hit rate that falls from 56 % by so many points; after a fall by 0 all is false."""
     found = delays(watch, after=0.56 - fall / 100).filter(like="hit rate")
-    half = found["hit rate, CUSUM"].fillna(np.inf).median()
-    when = f"half of the runs are found within {half:,.0f} bars" if np.isfinite(half) else "most are not found in 2,000 bars"
-    return plot_delays(found, f"From 56 % to {56 - fall} %: {when}")
+    shares = share_within(found)
+    return plot_delays(found, f"56 % to {56 - fall} %: alarm within {WITHIN} bars in {shares['hit rate, CUSUM']:.0%} of runs, "
+                              f"of DDM in {shares['hit rate, DDM']:.0%}")
 
 
 def plot_alerts(alerts, bars: pd.DataFrame, names, title: str) -> Figure:
