@@ -22,11 +22,12 @@ import sklearn
 import skops.io
 from matplotlib.figure import Figure
 from scipy.stats import norm, poisson
+from sklearn.dummy import DummyClassifier
 
 from mlkit.engine import BacktestResult
 from mlkit.features import FeatureSet, LaggedReturns, Volatility
 from mlkit.labels import direction
-from mlkit.lessons.comparison import paired_differences
+from mlkit.lessons import comparison
 from mlkit.lessons.sizes import edge_that_turns
 from mlkit.models import make_model
 from mlkit.models.scoring import scores_of
@@ -34,6 +35,7 @@ from mlkit.plots import BLUE, GREY, ORANGE, RED, figure
 from mlkit.production import ModelRegistry, Reference, RegistryError, retrain
 from mlkit.production.contents import model_files
 from mlkit.production.detectors import Cusum, drawn
+from mlkit.production.monitor import ALLOWANCES, BLOCK
 from mlkit.production.store import sealed, sha256
 
 WAYS = ("a swapped file", "changed feature code", "a pickle that runs a command", "another library version")
@@ -94,7 +96,7 @@ def plain_pickle(model, other, features, changed, bars: pd.DataFrame) -> pd.Data
             (f"predicts, up to {100 * apart:.2g} points of probability off", False),
             (f"would call {called} before anybody can look", False),
             ("warns, and loads" if heard else "loads", bool(heard))]
-    return pd.DataFrame(told, index=list(WAYS), columns=["a plain pickle", "noticed"])
+    return pd.DataFrame(told, index=list(WAYS), columns=["what a plain pickle does", "noticed"])
 
 
 def attacks(other, command: str) -> dict[str, Callable]:
@@ -157,9 +159,8 @@ def volatility_in_percent(bars: pd.DataFrame) -> pd.Series:
 
 def known_rows(bars: pd.DataFrame, features) -> tuple[pd.DataFrame, pd.Series]:
     """Features (m, k) and directions (m,) of the rows where both are known."""
-    X, y = features(bars), direction(bars)["label"]
-    known = X.notna().all(axis=1) & y.notna()
-    return X[known], y[known]
+    X, labels = comparison.known_rows(bars, features)
+    return X, labels["label"]
 
 
 def days_of(model, features, bars: pd.DataFrame, result: BacktestResult) -> pd.DataFrame:
@@ -182,9 +183,10 @@ def reference_of(found, features, bars: pd.DataFrame, result: BacktestResult) ->
 
 def feed(monitor, days: pd.DataFrame) -> list:
     """The alerts of a monitor that is fed the rows of `days_of` one by one; at most one a bar."""
-    names = monitor.names
+    names = [name for name in days if name not in ("prediction", "label", "profit")]
+    earns = "profit" in monitor.detectors.index
     alerts = [monitor.update(day, features=row[names], prediction=row["prediction"], label=row["label"],
-                             profit=row["profit"] if "profit" in monitor.sums else None) for day, row in days.iterrows()]
+                             profit=row["profit"] if earns else None) for day, row in days.iterrows()]
     return [alert for alert in alerts if alert is not None]
 
 
@@ -194,25 +196,25 @@ def at_least(count: int, expected: float) -> float:
 
 
 def delays(right_before, right_after, run_lengths, *, seed: int = 0) -> pd.DataFrame:
-    """Bars until a hit-rate detector sees a fall, and until it sees one that is none: a row a run length.
+    """Bars until a hit-rate detector sees a true fall, by how many pass until it sees a false one (`run_lengths`).
 
-    right_before, right_after : (n,), (m,) of 1.0 and 0.0, whether each call was right. Medians over 200 paths
-    drawn in blocks of 20 from what came after.
+    right_before, right_after : (n,), (m,) of 1.0 and 0.0, whether each call was right; the median of 200 paths
+        drawn in blocks of 20 bars from what came after
     """
     before, after = np.asarray(right_before, dtype=float), np.asarray(right_after, dtype=float)
-    worse = drawn(before.mean() - after, 2_000, 20, seed)
-    rows = {}
+    paths = drawn(before.mean() - after, 2_000, BLOCK, seed)
+    medians = {}
     for length in run_lengths:
-        detector = Cusum("hit rate", 0.04, length).calibrate(before.mean() - before, block=20, seed=seed)
-        found = [detector.first_alarm(path) for path in worse]
-        rows[length] = {"bars to a true alarm": float(np.median([worse.shape[1] if at is None else at + 1 for at in found]))}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("bars to a false alarm")
+        detector = Cusum("hit rate", ALLOWANCES["hit rate"], length).calibrate(before.mean() - before, block=BLOCK, seed=seed)
+        found = [detector.first_alarm(path) for path in paths]
+        medians[length] = np.median([np.inf if at is None else at + 1 for at in found])
+    return pd.Series(medians, name="bars to a true alarm").rename_axis("bars to a false alarm").to_frame()
 
 
 def lead_over(result: BacktestResult, benchmark: BacktestResult, *, n_boot: int = 500) -> tuple[float, float, float]:
     """How much more a strategy earned a year than a benchmark on the same bars, and its 95 % interval: fractions."""
     returns = pd.DataFrame({"strategy": result.returns, "benchmark": benchmark.returns})
-    table = result.periods_per_year * paired_differences(returns, n_boot=n_boot)
+    table = result.periods_per_year * comparison.paired_differences(returns, n_boot=n_boot)
     difference, low, high = table.iloc[0][["difference", "low", "high"]]
     return (difference, low, high) if table.index[0].startswith("strategy") else (-difference, -high, -low)
 
@@ -224,18 +226,38 @@ def what_if(registry: ModelRegistry, name: str, bars: pd.DataFrame, ends: dict[s
     """What `retrain` would decide if it were called at some bars, each time on a copy of the registry.
 
     ends : name -> number of bars there are; turn : the bar at which the world changed
-    Returns, a row a moment: how many of its lessons came after the turn, difference, low, high, promoted.
+    Returns, a row a moment: how many of the rows it learned from came after the turn, the losses of both, the
+    difference with low and high, and whether it was promoted.
     """
     rows = {}
     for moment, end in ends.items():
         with tempfile.TemporaryDirectory() as folder:
             copy = ModelRegistry(shutil.copytree(registry.folder, Path(folder) / "copy"))
             decision = retrain(copy, name, bars.iloc[:end], **options)
-            last = copy.load(name, decision.challenger).manifest["trained_on"]["last"]
-        learned = max(bars.index.get_loc(pd.Timestamp(last)) - turn, 0)
-        rows[moment] = {"learned after the turn": min(learned, options["train_size"]), "difference": decision.difference,
-                        "low": decision.low, "high": decision.high, "promoted": decision.promoted}
+            manifest = copy.load(name, decision.challenger).manifest
+        learned = bars.index.get_loc(pd.Timestamp(manifest["trained_on"]["last"])) - turn
+        rows[moment] = {"rows learned after the turn": int(np.clip(learned, 0, options["train_size"])),
+                        "champion": manifest["metrics"]["brier_champion"], "challenger": manifest["metrics"]["brier_challenger"],
+                        "difference": decision.difference, "low": decision.low, "high": decision.high,
+                        "promoted": decision.promoted}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def calls(model, features, bars: pd.DataFrame) -> pd.Series:
+    """Whether each call (m,) was right: 1.0 or 0.0, where label and features are known."""
+    X, y = known_rows(bars, features)
+    return ((pd.Series(scores_of(model, X), X.index) > 0.5) == (y == 1)).astype(float)
+
+
+def boldness(model, features, bars: pd.DataFrame) -> pd.Series:
+    """How far each probability (m,) is from one half, above 0 for a rise."""
+    X = features(bars).dropna()
+    return pd.Series(scores_of(model, X) - 0.5, X.index)
+
+
+def stays_out(features, bars: pd.DataFrame):
+    """A model that never expects a rise."""
+    return DummyClassifier(strategy="constant", constant=0).fit(*known_rows(bars, features))
 
 
 def brier(model, features, bars: pd.DataFrame) -> pd.Series:
@@ -272,27 +294,30 @@ def plot_arena(strength: float, holdout: int = 250) -> Figure:
     room = 1e3 * norm.ppf(0.95) * gains.std() / np.sqrt(lengths)
     fig, (axis,) = figure()
     axis.fill_between(lengths, mean - room, mean + room, color=BLUE, alpha=0.25, linewidth=0, label="90 % interval")
-    axis.plot(lengths, np.full(len(lengths), mean), color=BLUE, linewidth=1.2, label="true difference")
+    axis.plot(lengths, np.full(len(lengths), mean), color=BLUE, linewidth=1.2, label="difference, of 6,000 bars")
     axis.axhline(0.0, color="black", linewidth=0.8)
     axis.axvline(holdout, color=GREY, linestyle="--", linewidth=1.0, label=f"an arena of {holdout}")
     axis.set(xscale="log", xlabel="length of the arena, bars", ylabel="stale loss less new loss, x 1000")
     axis.set_xticks([60, 250, 1_000, 2_500, 10_000], ["60", "250", "1,000", "2,500", "10,000"], minor=False)
     axis.legend(frameon=False, loc="upper right")
     needed = rows_needed(gains)
-    when = f"told after {needed:,.0f} bars, {needed / 252:.1f} years" if needed < np.inf else "never told"
+    when = f"told apart by {needed:,.0f} bars, {needed / 252:.1f} years" if needed < np.inf else "never told apart"
     axis.set_title(f"A correlation of {strength:g} that turns: {when}", loc="left")
     return fig
 
 
-def plot_story(results: dict[str, BacktestResult], moments: dict[str, pd.Timestamp], title: str) -> Figure:
-    """Wealth of accounts (name -> result) from 1, with a line at each moment."""
+def plot_story(results: dict[str, BacktestResult], moments: dict[str, pd.Timestamp], wealth: dict[str, float]) -> Figure:
+    """Wealth of up to four accounts (name -> result) from 1, a line at each moment, what is left of 1 in the title."""
     fig, (axis,) = figure()
-    for (name, result), (colour, style) in zip(results.items(), ((GREY, "--"), (BLUE, "-"), (ORANGE, "-."))):
-        axis.plot(result.equity.index, result.equity / result.cash, color=colour, linestyle=style, linewidth=1.2, label=name)
-    for number, (name, day) in enumerate(moments.items()):
-        axis.axvline(day, color=RED, linewidth=0.8)
-        axis.text(day, 0.98 - 0.08 * (number % 3), f" {name}", transform=axis.get_xaxis_transform(), va="top", fontsize=8)
-    axis.set(xlabel="date", ylabel="wealth, of 1 at the beginning")
-    axis.legend(frameon=False, loc="lower left")
-    axis.set_title(title, loc="left")
+    for (name, result), (colour, style) in zip(results.items(), ((GREY, ":"), (ORANGE, "--"), (BLUE, "-"), (RED, "-."))):
+        axis.plot(result.equity.index, result.equity / result.cash, color=colour, linestyle=style, linewidth=1.3, label=name)
+    for name, day in moments.items():
+        axis.axvline(day, color="black", linewidth=0.6)
+        axis.text(day, 0.02, f" {name}", transform=axis.get_xaxis_transform(), fontsize=8)
+    axis.set(yscale="log", xlabel="date", ylabel="wealth, of 1 (log scale)")
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.yaxis.set_minor_formatter(lambda value, _: "")
+    axis.set_yticks([0.25, 0.5, 1.0, 2.0, 4.0])
+    axis.legend(frameon=False, loc="upper left", fontsize=8)
+    axis.set_title("1 becomes " + ", ".join(f"{value:.2f} ({name})" for name, value in wealth.items()), loc="left", fontsize=10)
     return fig
