@@ -9,12 +9,8 @@
 
 from __future__ import annotations
 
-from itertools import cycle
-
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from scipy.optimize import brentq
 from scipy.stats import poisson
 from sklearn.linear_model import SGDClassifier
@@ -26,7 +22,6 @@ from mlkit.features import FeatureSet, LaggedReturns, Volatility
 from mlkit.labels import direction, next_return
 from mlkit.lessons.comparison import paired_differences
 from mlkit.models import make_model
-from mlkit.plots import BLUE, CYCLE, GREY, ORANGE, figure
 from mlkit.production import Reference, stability_index
 from mlkit.production.detectors import Cusum, sums_of
 from mlkit.production.monitor import ALLOWANCES
@@ -56,10 +51,10 @@ def scheduled(bars: pd.DataFrame, n_learn: int, refit_every: int | None) -> OutO
 
 
 def schedules(bars: pd.DataFrame, start, n_test: int, *, memory: int = 1_000, refit_every: int = 50) -> pd.DataFrame:
-    """Whether each schedule calls the direction of `n_test` bars from `start` on right: (n_test, 7) of 0.0 and 1.0.
+    """Whether each schedule calls the direction of `n_test` bars from `start` on right: (n_test, 8) of 0.0 and 1.0.
 
     memory : rows before `start` that the frozen, the expanding and the online models begin with
-    refit_every : rows between two fits, or two passes over new rows, of all but the frozen one
+    refit_every : rows between two fits, or two passes over new rows, where the name does not say another
     """
     X, labels = _whole(bars, direction(bars))
     at = int(X.index.searchsorted(pd.Timestamp(start)))
@@ -76,6 +71,7 @@ def schedules(bars: pd.DataFrame, start, n_test: int, *, memory: int = 1_000, re
     found["frozen"] = walk(memory, every=n_test)
     for rows in (100, 250, 1_000):
         found[f"rolling {rows:,}"] = walk(rows)
+    found["rolling 250, every 250"] = walk(250, every=250)
     found["expanding"] = walk(memory, expanding=True)
     found["online, remembers"] = walk(memory, learner(forgets=False), online=True, expanding=True)
     found["online, forgets"] = walk(memory, learner(forgets=True), online=True, expanding=True)
@@ -83,7 +79,7 @@ def schedules(bars: pd.DataFrame, start, n_test: int, *, memory: int = 1_000, re
 
 
 def against(right: pd.DataFrame, base: str, *, n_boot: int = 400) -> pd.DataFrame:
-    """Each column's share right, its difference from the base's, and the 95 % interval of that: right, difference, low, high.
+    """Each column's share right, its difference from the base's and its 95 % interval: right, difference, low, high.
 
     Both are judged on the same days, drawn again in blocks: `paired_differences`, with the sign of column less base.
     """
@@ -103,7 +99,9 @@ def learner(forgets: bool):
     forgets : True, steps of one size, which remember about 4 / 0.02 = 200 rows; False, steps of 4 / (rows so far), by
         which all rows count the same (the curvature of a logistic loss is a quarter at most: hence the 4)
     """
-    steps = {"learning_rate": "constant", "eta0": 0.02} if forgets else {"learning_rate": "invscaling", "eta0": 4.0, "power_t": 1.0}
+    steps = {"learning_rate": "invscaling", "eta0": 4.0, "power_t": 1.0}
+    if forgets:
+        steps = {"learning_rate": "constant", "eta0": 0.02}
     return make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss", max_iter=1, tol=None, shuffle=False, **steps))
 
 
@@ -120,7 +118,7 @@ def hits(found: OutOfSample) -> pd.Series:
 
 
 def by_year(right: pd.Series) -> pd.DataFrame:
-    """Share called right in each year of 100 days or more, and the band that holds 95 % of a coin's years: rate, low, high."""
+    """Of each year of 100 days or more: days, rate (called right), low and high, between which 95 % of a coin's years are."""
     groups = right.groupby(right.index.year)
     table = pd.DataFrame({"days": groups.size(), "rate": groups.mean()})
     table = table[table["days"] >= 100]
@@ -141,8 +139,8 @@ def window_scores(windows, seeds, *, n_bars: int = 6_000, regime_length: int = 5
         total = np.append(0.0, np.nancumsum(x * y))
         now = np.arange(first, n_bars - 2)
         known = now - 1  # the pairs before this row: that of now - 2 ends at the open of now
-        rows[seed] = {window: ((x[now] * (total[known] - total[np.maximum(known - window, 0)]) > 0) == (y[now] > 0)).mean()
-                      for window in windows}
+        lean = {window: total[known] - total[np.maximum(known - window, 0)] for window in windows}
+        rows[seed] = {window: ((x[now] * each > 0) == (y[now] > 0)).mean() for window, each in lean.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -181,9 +179,9 @@ def least_delay(nats: float, run_length: float) -> float:
 
 
 def detectors(hit_rate: float = 0.56, run_length: float = 2_500, seed: int = 0) -> dict[str, Cusum]:
-    """A CUSUM of the size of normal residuals and one of the hit rate, each false once in `run_length` bars; and a calm one.
+    """A CUSUM of the size of normal residuals and two of the hit rate: false once in `run_length` bars, and a calm one.
 
-    The calm one of the hit rate is false within 500 bars in 2 runs of 100, as DDM is.
+    The calm one is false within 500 bars in 2 runs of 100, as DDM is.
     """
     rng = np.random.default_rng(seed)
     right, sizes = (rng.random((2_000, WITHIN)) < hit_rate).astype(float), _sizes(rng, 5_000)
@@ -234,7 +232,8 @@ def what_is_known(found: OutOfSample, bars: pd.DataFrame, n_check: int) -> tuple
     is long where a rise is predicted and out otherwise, before costs.
     """
     ends = next_return(bars)["end"].reindex(found.predictions.index)
-    known = pd.DataFrame({"prediction": found.predictions.to_numpy(), "label": found.labels.to_numpy()}, pd.DatetimeIndex(ends))
+    known = pd.DataFrame({"prediction": found.predictions.to_numpy(), "label": found.labels.to_numpy()},
+                         pd.DatetimeIndex(ends))
     profit = backtest(bars, MLStrategy(found, FEATURES, enter=0.0, exit=0.0)).returns
     table = known.join(profit.rename("profit"), how="inner").join(FEATURES(bars), how="inner")
     names = list(FEATURES(bars).columns)
@@ -244,12 +243,17 @@ def what_is_known(found: OutOfSample, bars: pd.DataFrame, n_check: int) -> tuple
 
 
 def shifts(features: pd.DataFrame, reference: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
-    """Population stability index of each feature in each year of 100 bars or more against the reference: (years, features)."""
+    """Population stability index of each feature against the reference, in each year of 100 bars: (years, features)."""
     rows = {}
     for year, part in features.groupby(features.index.year):
         if len(part) >= 100:
             rows[year] = {name: _shift(reference[name].to_numpy(), part[name].to_numpy(), bins) for name in features}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def counted(marked: pd.DataFrame) -> str:
+    """How many rows of each column (n, k) of True and False are True, in words."""
+    return ", ".join(f"{name} {count} of {len(marked)}" for name, count in marked.sum().items())
 
 
 def _shift(then: np.ndarray, now: np.ndarray, bins: int) -> float:
@@ -270,104 +274,3 @@ def alarm_table(alerts, names, n_bars: int, run_length: float) -> pd.DataFrame:
                                 "expected": round(expected, 1),
                                 "more than chance": bool(poisson.sf(len(found) - 1, expected) < 0.01)}
                          for name, found in days.items()}).T
-
-
-# ---------------------------------------------------------------- pictures
-
-
-def plot_years(table: pd.DataFrame, live, title: str) -> Figure:
-    """`by_year`: the hit rate of each year beside the band of a coin; `live`, the first day after the test."""
-    fig, (axis,) = figure(size=(8.0, 3.2))
-    axis.fill_between(table.index, 100 * table["low"], 100 * table["high"], color=GREY, alpha=0.25, linewidth=0,
-                      label="where a coin lands in 95 % of years")
-    axis.plot(table.index, 100 * table["rate"], "o-", color=BLUE, linewidth=0.9, markersize=4, label="the model")
-    axis.axhline(50.0, color="black", linewidth=0.8)
-    axis.axvline(live.year + live.dayofyear / 366 - 0.5, color=ORANGE, linestyle="--", label="live from here on")
-    axis.set(xlabel="year", ylabel="called right, % of days")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend(frameon=False, fontsize=8, ncols=3, loc="upper right")
-    axis.set_title(title, loc="left")
-    return fig
-
-
-def plot_regimes(right: pd.Series, regime: pd.Series, learned: float, title: str, rows: int = 100) -> Figure:
-    """Share called right over the last `rows` bars; the bars of the `learned` regime are shaded."""
-    fig, (axis,) = figure(size=(8.0, 3.2))
-    recent = 100 * right.rolling(rows).mean()
-    axis.plot(recent.index, recent.to_numpy(), color=BLUE, linewidth=1.0)
-    axis.fill_between(regime.index, 0, 1, where=regime.to_numpy() == learned, transform=axis.get_xaxis_transform(),
-                      color=ORANGE, alpha=0.2, linewidth=0, step="mid", label="the regime it learned")
-    axis.axhline(50.0, color="black", linewidth=0.8)
-    axis.set(xlabel="date", ylabel=f"called right, % of {rows} bars")
-    axis.legend(frameon=False, fontsize=8, loc="upper right")
-    axis.set_title(title, loc="left")
-    return fig
-
-
-def plot_windows(curves: dict[str, pd.DataFrame], title: str) -> Figure:
-    """`window_scores` of several worlds: the mean over seeds, with two standard errors, against the window."""
-    fig, (axis,) = figure()
-    for (name, curve), (colour, style) in zip(curves.items(), cycle(CYCLE)):
-        axis.errorbar(curve.columns, 100 * curve.mean(), 200 * curve.sem(), color=colour, linestyle=style, marker="o",
-                      markersize=4, capsize=3, label=name)
-    axis.axhline(50.0, color="black", linewidth=0.8)
-    axis.set_xscale("log")
-    axis.set_xticks(list(curve.columns), [f"{window:,}" for window in curve.columns])
-    axis.minorticks_off()
-    axis.set(xlabel="memory, bars (logarithmic)", ylabel="called right, % of bars")
-    axis.legend(frameon=False, fontsize=8)
-    axis.set_title(title, loc="left")
-    return fig
-
-
-def plot_shifts(psi: pd.DataFrame, title: str) -> Figure:
-    """`shifts`: a line a feature, on a logarithmic scale, beside the rule of thumb."""
-    fig, (axis,) = figure(size=(8.0, 3.2))
-    for (name, column), (colour, style) in zip(psi.items(), cycle(CYCLE)):
-        axis.plot(column.index, column, color=colour, linestyle=style, marker="o", markersize=3, linewidth=0.9, label=name)
-    axis.axhline(0.25, color="black", linewidth=0.8)
-    axis.set_yscale("log")
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.set(xlabel="year (line: 0.25, the rule of thumb)", ylabel="PSI (log scale)")
-    axis.legend(frameon=False, fontsize=8, ncols=3)
-    axis.set_title(title, loc="left")
-    return fig
-
-
-def plot_delays(found: pd.DataFrame, title: str, until: int = 1_000) -> Figure:
-    """`delays`: the share of runs whose alarm has come, against the bars since the change."""
-    fig, (axis,) = figure()
-    bars = np.arange(until + 1)
-    for (name, column), (colour, style) in zip(found.items(), cycle(CYCLE)):
-        times = np.sort(column.dropna().to_numpy())
-        alarmed = np.searchsorted(times, bars, side="right") / len(times)
-        axis.plot(bars, 100 * alarmed, color=colour, linestyle=style, linewidth=1.4, label=name)
-    axis.set(xlabel="bars since the change", ylabel="runs with an alarm, %", ylim=(-2, 102), xlim=(0, until))
-    axis.legend(frameon=False, fontsize=8)
-    axis.set_title(title, loc="left")
-    return fig
-
-
-def plot_fall(watch: dict[str, Cusum], fall: int = 8) -> Figure:
-    """The delays of the detectors of a hit rate that falls from 56 % by so many points; after a fall by 0 all is false."""
-    found = delays(watch, after=0.56 - fall / 100).filter(like="hit rate")
-    shares = share_within(found)
-    return plot_delays(found, f"56 % to {56 - fall} %: alarm within {WITHIN} bars in {shares['hit rate, CUSUM']:.0%} of runs, "
-                              f"of DDM in {shares['hit rate, DDM']:.0%}")
-
-
-def plot_alerts(alerts, bars: pd.DataFrame, names, title: str) -> Figure:
-    """The alarms of a monitor, a line a detector, under the volatility of the market (% a day, 20 bars)."""
-    fig, (top, bottom) = figure(2, [1.0, 1.4], (8.0, 4.4))
-    volatility = 100 * Volatility(20)(bars).iloc[:, 0]
-    top.plot(volatility.index, volatility.to_numpy(), color=GREY, linewidth=0.8)
-    top.set_ylabel("volatility,\n% a day")
-    names = list(names)
-    for row, (name, (colour, _)) in enumerate(zip(names, cycle(CYCLE))):
-        days = [alert.timestamp for alert in alerts if alert.detector == name]
-        bottom.plot(days, [row] * len(days), "|", color=colour, markersize=13, markeredgewidth=2)
-    bottom.set_yticks(range(len(names)), names)
-    bottom.set(ylim=(len(names) - 0.4, -0.6), xlabel="date")
-    top.set_title(title, loc="left")
-    return fig
