@@ -1,4 +1,4 @@
-"""Lesson 07's helpers: schedules that know nothing of the future, detectors against their papers and against counting."""
+"""Lesson 07's helpers: schedules that see no future, detectors against their papers and against counting."""
 
 import numpy as np
 import pandas as pd

@@ -1,7 +1,7 @@
 """Lesson 07, non-stationarity: schedules of models, how long a memory should be, and how soon a change is seen.
 
 >>> curve = window_scores([50, 250, 2_000], seeds=range(3), n_bars=4_000)
->>> curve.mean().idxmax()                              # regimes last 500 bars on average
+>>> int(curve.mean().idxmax())                         # regimes last 500 bars on average
 50
 >>> round(information(0.56, 0.48), 4)                  # nats a bar: little
 0.0129
@@ -118,7 +118,7 @@ def hits(found: OutOfSample) -> pd.Series:
 
 
 def by_year(right: pd.Series) -> pd.DataFrame:
-    """Of each year of 100 days or more: days, rate (called right), low and high, between which 95 % of a coin's years are."""
+    """Of each year of 100 days or more: days, rate (called right), and low and high, a coin's 95 % band."""
     groups = right.groupby(right.index.year)
     table = pd.DataFrame({"days": groups.size(), "rate": groups.mean()})
     table = table[table["days"] >= 100]
@@ -264,7 +264,7 @@ def _shift(then: np.ndarray, now: np.ndarray, bins: int) -> float:
 
 
 def alarm_table(alerts, names, n_bars: int, run_length: float) -> pd.DataFrame:
-    """Alarms of each detector beside those of chance: the first, alarms, expected, and whether that is more than chance.
+    """Alarms of each detector beside those of chance: the first, alarms, expected, and whether it is more than chance.
 
     More than chance: so many or more come by it with a probability below 1 % (Poisson).
     """

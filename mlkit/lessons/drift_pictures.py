@@ -90,7 +90,7 @@ def plot_delays(found: pd.DataFrame, title: str, until: int = 1_000) -> Figure:
 
 
 def plot_fall(watch: dict[str, Cusum], fall: int = 8) -> Figure:
-    """The delays of the detectors of a hit rate that falls from 56 % by so many points; after a fall by 0 all is false."""
+    """Delays where a hit rate falls from 56 % by so many points; where it falls by 0 every alarm is false."""
     found = delays(watch, after=0.56 - fall / 100).filter(like="hit rate")
     shares = share_within(found)
     return plot_delays(found, f"56 % to {56 - fall} %: alarm within {WITHIN} bars in {shares['hit rate, CUSUM']:.0%} "
