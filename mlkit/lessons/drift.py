@@ -229,7 +229,7 @@ def what_is_known(found: OutOfSample, bars: pd.DataFrame, n_check: int) -> tuple
     features and {prediction, label, profit}.
 
     A prediction is counted at the bar at which its outcome is known; the profit of a bar is that of the strategy that
-    is long where a rise is predicted and out otherwise, before costs.
+    is long where a rise is predicted and out otherwise, after the default costs of `backtest`.
     """
     ends = next_return(bars)["end"].reindex(found.predictions.index)
     known = pd.DataFrame({"prediction": found.predictions.to_numpy(), "label": found.labels.to_numpy()},

@@ -25,7 +25,7 @@ def plot_years(table: pd.DataFrame, live, title: str) -> Figure:
     axis.axvline(live.year + live.day_of_year / 366 - 0.5, color=ORANGE, linestyle="--", label="live from here on")
     axis.set(xlabel="year", ylabel="called right, % of days")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend(frameon=False, fontsize=8, ncols=3, loc="upper right")
+    axis.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     axis.set_title(title, loc="left")
     return fig
 
