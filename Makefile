@@ -21,18 +21,21 @@ HERE := $(shell pwd)
 MOVED := $(shell [ -x $(PY) ] && [ "`cat $(READY) 2>/dev/null`" = "$(HERE)" ] || echo always)
 
 .DEFAULT_GOAL := help
-.PHONY: help course test lab notebooks bench clean always
+.PHONY: help course test test-all lab notebooks bench clean always
 
 help: ## list these commands
 	@echo "mlkit: machine learning for trading, a course you can run"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 course: $(INSTALLED) ## run every lesson, then read runs/course/index.html
 	@$(PY) -m mlkit run
 
-test: $(INSTALLED) ## unit tests, properties, and every notebook against its committed outputs
+test: $(INSTALLED) ## unit tests, properties, every notebook against its outputs and on another market
 	@$(if $(DEEP_LEFT_OUT),echo "$(DEEP_LEFT_OUT) needs torch and is left out: make test DEEP=1 runs it too.")
 	@$(PY) -m pytest $(TESTS)
+
+test-all: override TESTS += --all
+test-all: test ## the same, and each lesson on a stock, a currency and a random walk; takes longer
 
 lab: $(INSTALLED) ## open JupyterLab on the lessons
 	@env -u MPLBACKEND $(LAB_ENVIRONMENT) $(PY) -m jupyterlab --notebook-dir=notebooks \

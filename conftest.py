@@ -5,11 +5,15 @@ and its outputs must agree with those in git (`tests/nbcompare.py` says when the
 do). nbval 0.11 is changed in these places, all in this file: the comparison and how it
 is told; cells run with history, so that a trailing `;` works (nbval #194); a cell
 that was never run fails (nbval passes it); kernels start as `mlkit.notebooks` says,
-with the same environment and private sockets, and reach nothing off this machine.
+with the same environment and private sockets. No kernel, whoever starts it, reaches
+anything off this machine. What only `make test-all` runs is marked `long`, and is
+skipped by name without `--all`.
 """
 
 import inspect
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import nbcompare
 import nbval.kernel
@@ -22,25 +26,40 @@ from mlkit.notebooks import kernel_variables, private_sockets, set_environment
 WAS_COMPARED = "notebook cell"      # the key under which each cell tells the summary what was done with it
 
 
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="run what is marked `long` too, as `make test-all` does")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--all"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="left out here; `make test-all` runs it"))
+
+
 def pytest_configure(config):
     set_environment(kernel_variables())
     offline.refuse_far_sockets()
+    keep_kernels_offline(config)
     nbval.kernel.KernelManager = private_sockets(nbval.kernel.KernelManager)
     nbval.kernel.RunningKernel.execute_cell_input = execute_with_history
     nbval.plugin.IPyNbCell.compare_outputs = compare_outputs
     nbval.plugin.IPyNbCell.runtest = run_cell
     nbval.plugin.IPyNbCell.repr_failure = tell_failure
-    nbval.plugin.IPyNbFile.setup = start_offline
+
+
+def keep_kernels_offline(config):
+    """Each kernel reads this file before its first cell, nbval's and papermill's alike: IPython's PYTHONSTARTUP."""
+    folder = tempfile.TemporaryDirectory(prefix="mlkit-")
+    config.add_cleanup(folder.cleanup)
+    guard = inspect.getsource(offline) + "\nrefuse_far_sockets()\n"
+    startup = Path(folder.name, "offline.py")
+    startup.write_text(f"exec({guard!r}, {{}})\n", encoding="utf-8")
+    set_environment({"PYTHONSTARTUP": str(startup)})
 
 
 def execute_with_history(kernel, cell_input, allow_stdin=None):
     return kernel.kc.execute(cell_input, store_history=True, allow_stdin=allow_stdin, stop_on_error=False)
-
-
-def start_offline(notebook, start=nbval.plugin.IPyNbFile.setup):
-    start(notebook)
-    guard = inspect.getsource(offline) + "\nrefuse_far_sockets()\n"
-    notebook.kernel.kc.execute(f"exec({guard!r}, {{}})", silent=True, store_history=False)
 
 
 def compare_outputs(cell, computed, committed, skip_compare=None):
@@ -92,8 +111,9 @@ class CellCount:
 
     def pytest_terminal_summary(self, terminalreporter):
         if self.cells:
-            terminalreporter.write_line(f"notebook cells: {self.cells['compared']} compared with their committed "
-                                        f"outputs, {self.cells['exempt']} exempt (tagged nbval-ignore-output or -skip)")
+            compared, exempt = self.cells["compared"], self.cells["exempt"]
+            terminalreporter.write_line(f"notebook cells: {compared} compared with their committed outputs, {exempt} "
+                                        f"exempt ({exempt / (compared + exempt):.1%}; nbval-ignore-output or -skip)")
             for name in sorted(self.exempt):
                 terminalreporter.write_line(f"  exempt: {name}")
 

@@ -31,22 +31,31 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 70rem; m
 table { border-collapse: collapse; width: 100%; }
 caption { text-align: left; padding-bottom: .5rem; }
 th, td { text-align: left; vertical-align: top; padding: .5rem .75rem; border-bottom: 1px solid #d5dae0; }
-td.time { text-align: right; white-space: nowrap; }
-td small { color: #59636e; }
-tr.failed td { background: #fdecea; }
-dl { display: grid; grid-template-columns: max-content auto; gap: 0 1rem; margin: 0; }
+.time { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+small { color: #59636e; }
+tr.failed { background: #fdecea; }
+dl { display: grid; grid-template-columns: fit-content(60%) 1fr; gap: 0 1rem; margin: 0; font-size: .875rem; }
 dd { margin: 0; font-variant-numeric: tabular-nums; }
-code { overflow-wrap: anywhere; }
+dt, dd, code, small { overflow-wrap: anywhere; }
+td p { margin: 0 0 .5rem; }
+@media (max-width: 45rem) {
+  h1 { font-size: 1.5rem; }
+  table, caption, tbody, tfoot, tr, tr > * { display: block; border: 0; padding: 0; }
+  thead { display: none; }
+  tr { border-bottom: 1px solid #d5dae0; padding: .75rem .25rem; }
+  .status, .time { display: inline-block; margin: .25rem .75rem .5rem 0; }
+}
 </style>
 </head>
 <body>
 <h1>The course, as it ran here</h1>
 <table>
 <caption>$summary</caption>
-<thead><tr><th>Lesson</th><th>Status</th><th>Time</th><th>What it found</th></tr></thead>
+<thead><tr><th>Lesson</th><th>Status</th><th class="time">Time</th><th>What it found</th></tr></thead>
 <tbody>
 $rows
 </tbody>
+<tfoot><tr><th>$all_lessons</th><td></td><th class="time">$total</th><td></td></tr></tfoot>
 </table>
 <p>To change something and run it again: <code>make lab</code>.</p>
 </body>
@@ -86,7 +95,7 @@ def title_of(notebook, path: Path) -> str:
 
 
 def write_index(out: Path, outcomes: list[Outcome], waiting=()) -> Path:
-    """Write `index.html`: a row a notebook with links, status, time and recorded results.
+    """Write `index.html`: a row a notebook with links, status, time and recorded results, and the time in all.
 
     Parameters
     ----------
@@ -94,15 +103,17 @@ def write_index(out: Path, outcomes: list[Outcome], waiting=()) -> Path:
     outcomes : notebooks that ran.
     waiting : paths of those still to run.
     """
-    failed = sum(outcome.failed for outcome in outcomes)
-    seconds = sum(outcome.seconds for outcome in outcomes)
-    summary = f"{len(outcomes)} notebook{'s' * (len(outcomes) != 1)} in {duration(seconds)}; " + (f"{failed} failed." if failed else "none failed.")
+    count, failed = len(outcomes), sum(outcome.failed for outcome in outcomes)
+    total = duration(sum(outcome.seconds for outcome in outcomes))
+    summary = f"{count} notebook{'s' * (count != 1)} in {total}; {failed or 'none'} failed."
     if waiting:
         summary += f" {len(waiting)} still to run."
     rows = [_row(outcome) for outcome in outcomes]
-    rows += [f"<tr><td>{html.escape(Path(path).stem)}</td><td>waiting</td><td></td><td></td></tr>" for path in waiting]
+    rows += [f'<tr><td>{html.escape(Path(path).stem)}</td><td class="status">waiting</td><td></td><td></td></tr>'
+             for path in waiting]
     index = out / "index.html"
-    index.write_text(INDEX.substitute(summary=summary, rows="\n".join(rows)), encoding="utf-8")
+    index.write_text(INDEX.substitute(summary=summary, rows="\n".join(rows), total=total,
+                                      all_lessons="So far" if waiting else "Total"), encoding="utf-8")
     return index
 
 
@@ -117,14 +128,15 @@ def _row(outcome: Outcome) -> str:
         title = f'<a href="{file}.html">{title}</a><br><small><a href="{file}.ipynb">{name}</a> for JupyterLab</small>'
         told = notebook.metadata.get("papermill", {}).get("parameters", {})
         if told:
-            title += f"<br><small>run with {html.escape(', '.join(f'{key} = {value}' for key, value in told.items()))}</small>"
+            told = html.escape(", ".join(f"{key} = {value}" for key, value in told.items()))
+            title += f"<br><small>run with {told}</small>"
         found = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(format_value(value))}</dd>"
                         for key, value in recorded(notebook).items())
         found = f"<dl>{found}</dl>" if found else ""
     if outcome.failed:
         where = f"<strong>{html.escape(outcome.cell)}</strong>: " if outcome.cell else ""
         found = f"<p>{where}<code>{html.escape(outcome.error)}</code></p>{found}"
-    return (f'<tr class="{outcome.status}"><td>{title}</td><td>{outcome.status}</td>'
+    return (f'<tr class="{outcome.status}"><td>{title}</td><td class="status">{outcome.status}</td>'
             f'<td class="time">{duration(outcome.seconds)}</td><td>{found}</td></tr>')
 
 

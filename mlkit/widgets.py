@@ -15,12 +15,20 @@ from mlkit.batch import record_as
 VIEW = "application/vnd.jupyter.widget-view+json"
 STEPS = 100  # positions of a slider that was not given a step
 
+_asked: list[str] = []  # questions of this kernel, in order: asked again, one keeps its place in the record
+
 
 class Prediction:
-    """A learner's answer to a question, asked before the result: `.value`, and `.reveal(truth)` to score it."""
+    """A learner's answer to a question, asked before the result: `.value`, and `.reveal(truth)` to score it.
+
+    Recorded as `prediction` and `prediction_truth`; those of a notebook's second question as `prediction_2`, ...
+    """
 
     def __init__(self, question: str, guess, widget, unit: str):
         self.question, self.unit, self._guess, self._widget = question, unit, guess, widget
+        if question not in _asked:
+            _asked.append(question)
+        self._number = _asked.index(question) + 1
 
     @property
     def value(self):
@@ -41,8 +49,8 @@ class Prediction:
         else:
             truth = float(truth)
             verdict = f"Off by {self._distance(abs(guess - truth))}."
-        record_as(f"You said {shown(guess)}; it is {shown(truth)}. {verdict}",
-                  {"prediction": guess, "prediction_truth": truth})
+        name = "prediction" if self._number == 1 else f"prediction_{self._number}"
+        record_as(f"You said {shown(guess)}; it is {shown(truth)}. {verdict}", {name: guess, f"{name}_truth": truth})
 
     def _shown(self, value) -> str:
         if isinstance(value, str):

@@ -1,7 +1,7 @@
 """No test and no lesson leaves this machine: sockets to anywhere else are refused.
 
 `refuse_far_sockets` guards the process that calls it; `conftest.py` calls it for
-pytest and runs this file's source in every notebook kernel. Loopback and local
+pytest and lets every kernel run this file's source first. Loopback and local
 (unix) sockets stay open: kernels and Dask workers need them.
 """
 

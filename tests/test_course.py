@@ -77,6 +77,12 @@ def test_every_failure_is_named(course):
     assert "Open runs/course/index.html in a browser" in result.stdout.splitlines()[-1]
 
 
+def test_the_index_says_how_long_each_and_all_took(course):
+    *each, total = [float(60 * int(minutes or 0) + float(seconds)) for minutes, seconds in
+                    re.findall(r'<t[dh] class="time">(?:(\d+) min )?([\d.]+) s<', course[2])]
+    assert len(each) == 6 and min(each) >= 0 and total == pytest.approx(sum(each), abs=1)
+
+
 def test_the_bar_says_where_it_is(course):
     assert "notebook 2 of 6: 01_raises" in course[1].stderr and "left" in course[1].stderr
 

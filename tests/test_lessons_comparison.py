@@ -64,14 +64,21 @@ def test_a_difference_is_judged_on_the_same_days():
 
 
 def test_luck_of_the_best_counts_how_many_were_tried():
-    share = np.array([lesson.luck_of_the_best(coins(9, seed), "family 0", n_boot=100) for seed in range(60)])
+    def luck(right, n_boot=100):
+        return lesson.luck_of_the_best(right, right["family 0"], n_boot=n_boot)
+
+    share = np.array([luck(coins(9, seed)) for seed in range(60)])
     # Where nobody knows anything it is spread from 0 to 1: below a tenth on about one market in ten.
     assert (share < 0.1).mean() <= 0.2 and share.mean() == pytest.approx(0.5, abs=0.15)
     one_by_one = [any(lesson.paired_differences(coins(9, seed), n_boot=100).filter(like="family 0", axis=0)["low"] > 0)
                   for seed in range(20)]
     assert np.mean(one_by_one) > 0.2  # looked at one by one, far more look better or worse than they are
-    assert lesson.luck_of_the_best(coins(9, 1, edge=0.12), "family 0", n_boot=200) < 0.02
-    assert lesson.luck_of_the_best(coins(1, 1), "family 0", n_boot=100) == 1.0
+    assert luck(coins(9, 1, edge=0.12), 200) < 0.02
+    assert luck(coins(1, 1)) == 1.0
+    # Against a coin nobody tossed the base has no luck of its own, and one family alone is a plain test.
+    alone = np.array([lesson.luck_of_the_best(coins(1, seed), 0.5, n_boot=100) for seed in range(60)])
+    assert (alone < 0.1).mean() <= 0.2 and alone.mean() == pytest.approx(0.5, abs=0.15)
+    assert lesson.luck_of_the_best(coins(9, 1, edge=0.12), 0.5, n_boot=200) < 0.02
 
 
 class Called:
@@ -90,6 +97,16 @@ def test_choosing_by_a_day_uses_only_labels_known_by_then():
     ends = pd.Series(days, days).shift(-2)  # each label is known two days later
     assert lesson.choose(found, ends) == "late"
     assert lesson.choose(found, ends, days[7]) == "late" and lesson.choose(found, ends, days[6]) == "early"
+
+
+def test_the_chosen_is_judged_on_the_other_half():
+    days = DAYS[:10]
+    right = pd.DataFrame({"early": [1, 1, 1, 1, 0, 0, 0, 0, 0, 0], "late": [0, 0, 0, 0, 0, 1, 1, 1, 1, 0],
+                          "base": [1, 0, 1, 0, 0, 1, 0, 1, 0, 1]}, days, dtype=float)
+    found = {name: Called(right[name]) for name in right}
+    judged = lesson.choose_then_judge(found, pd.Series(days, days).shift(-2), "base")  # four labels known by the middle
+    assert judged == pytest.approx({"chosen": "early", "first half, %": 100.0, "second half, %": 0.0,
+                                    "base there, %": 60.0, "rank correlation": -1.0})
 
 
 def test_the_chosen_before_predicts_the_second_half_alone(bars):
@@ -113,6 +130,29 @@ def test_trades_and_grid_are_those_of_the_engine(bars, found):
     assert row["sharpe"] == pytest.approx(alone.metrics["sharpe"]) and row["order_hash"] == alone.order_hash
     same = grid[(grid["family"] == "logistic") & (grid["edge"] == 0.0) & (grid["cost_bps"] == 5.0)].iloc[0]
     assert same["sharpe"] == pytest.approx(traded["logistic"].metrics["sharpe"])
+    table = lesson.trade_table({"A": traded})
+    assert list(table.index) == list(traded) and list(table.columns) == [("A", "Sharpe"), ("A", "turnover")]
+    figures = traded["ridge"].metrics
+    assert table.loc["ridge"].tolist() == [f"{figures['sharpe']:.2f}", f"{figures['turnover']:.1f}"]
+
+
+def test_a_report_is_the_row_of_every_table(bars, found):
+    report = lesson.report_of("ridge", bars, FEATURES, {"majority": found["majority"]}, cost_bps=5.0, n_boot=100)
+    score = 100 * lesson.score_table(found, n_boot=100).loc["ridge"]
+    assert report["test, %"] == f"{score['test']:.1f} ({score['low']:.1f} to {score['high']:.1f})"
+    assert float(report["gap, points"]) == pytest.approx(score["train"] - score["test"], abs=0.05)
+    lead = 100 * (lesson.calls(found)["ridge"] - lesson.calls(found)["majority"]).mean()
+    assert lead > 0 and report["who leads, points"].startswith(f"ridge by {lead:.1f} (")
+    traded = lesson.trade_table({"A": lesson.trade_families(found, bars, FEATURES, 5.0)}).loc["ridge", "A"]
+    assert [report["Sharpe after costs"], report["turnover"]] == traded.tolist()
+
+
+def test_cards_hold_the_whole_catalogue():
+    page = lesson.cards().data
+    assert "..." not in page
+    for name, card in CATALOGUE.items():
+        assert f"<th style='text-align: left'>{name}</th>" in page
+        assert f"<td style='text-align: left'>{card.strengths}</td>" in page and card.avoid in page
 
 
 def test_titles_and_bars_say_what_the_table_says(bars, found):
@@ -126,7 +166,7 @@ def test_titles_and_bars_say_what_the_table_says(bars, found):
     axis, = lesson.plot_survivors(grid, 0.3, edge=0.01, cost_bps=1.0).axes
     assert axis.get_title(loc="left") == "1 of 3 ahead of buy & hold: 1 bp a side, buy above 51 %, sell below 49 %"
     assert [bar.get_width() for bar in axis.patches] == [0.5, 0.1, 0.0]
-    assert [text.get_text() for text in axis.texts] == [" never trades"]
+    assert [text.get_text() for text in axis.texts] == [" 0.50", " 0.10", " never trades"]
     other, = lesson.plot_survivors(grid, 0.3, edge=0.01, cost_bps=3.0).axes
     assert "0 of 3 ahead" in other.get_title(loc="left") and other.get_xlim() == axis.get_xlim()
 
@@ -136,3 +176,5 @@ def test_times_are_seconds_and_milliseconds_of_each_family(bars):
     table = lesson.time_families(names, bars, FEATURES).astype(float)
     assert list(table.index) == names
     assert 0.0 < table["fit, seconds"]["majority"] < table["fit, seconds"]["random_forest"] < 60.0
+    walks = 1_000 * lesson.N_FOLDS * table["fit, seconds"] / 60
+    assert (0.4 * walks < table["1,000 walks, minutes"]).all() and (table["1,000 walks, minutes"] < 2.2 * walks).all()

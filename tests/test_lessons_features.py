@@ -1,4 +1,4 @@
-"""Lesson 03's module: what it measures is right where the answer is known, and its pictures show what they were given."""
+"""Lesson 03's module: what it measures is right where the answer is known, and its pictures show what they are of."""
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ def test_halves_tests_the_second_half_in_blocks_of_one_size(n_folds):
 def test_three_importances_agree_on_the_one_column_that_matters():
     X, labels, splitter = halves(LAGS.assign(noise=NOISE)[["noise", "return_1"]], LABELS)
     asked = importances(TREES, X, labels, splitter)
-    assert list(asked.index) == ["noise", "return_1"] and list(asked) == ["shuffled", "splits", "alone"]
+    assert list(asked.index) == ["noise", "return_1"] and list(asked) == ["splits", "shuffled", "alone"]
     assert (asked.loc["return_1"] > 3 * asked.loc["noise"].abs()).all()
     assert asked["splits"].sum() == pytest.approx(1)
     (train, test), = splitter.split(X)
@@ -113,7 +113,7 @@ def test_the_picture_of_the_features_states_what_it_shows():
     above = (last > WORLD["close"].rolling(20).mean().iloc[-100:]).mean()
     assert titles[0] == f"PLANTED_EDGE: above its average of 20 on {above:.0%} of the last 100 bars"
     spread = WORLD["close"].pct_change().rolling(20).std().iloc[-100:]
-    assert titles[1] == f"Volatility: between {spread.min():.2%} and {spread.max():.2%} a bar"
+    assert titles[1] == f"Volatility: between {100 * spread.min():.2g}% and {100 * spread.max():.2g}% a bar"
 
 
 def test_bars_of_importances_are_as_long_as_the_numbers():
@@ -123,6 +123,7 @@ def test_bars_of_importances_are_as_long_as_the_numbers():
         assert [bar.get_width() for bar in axis.patches] == table[way].tolist()
         assert [to_hex(bar.get_facecolor()).upper() for bar in axis.patches] == [BLUE, ORANGE]
         assert axis.get_xlim()[0] <= table[way].min() and axis.get_xlim()[1] >= table[way].max()
+    assert [axis.get_xlabel() for axis in fig.axes] == ["by shuffling: log loss", "alone: accuracy less ½"]
     assert fig.axes[0].yaxis_inverted()     # the first row is on top
 
 
@@ -135,7 +136,8 @@ def test_gains_are_drawn_with_their_intervals():
 
 
 def test_the_copy_stands_beside_its_original():
-    share = pd.DataFrame([[0.3, 0.5, 1.0], [0.2, 0.4, 0.9]], ["return_1", "copy"], ["shuffled", "splits", "alone"])
+    share = pd.DataFrame([[0.3, 0.5, 1.0], [0.2, 0.4, 0.9]], ["return_1", "copy"], ["splits", "shuffled", "alone"])
     axis, = plot_copy(share, "title").axes
     assert np.allclose([bar.get_height() for bar in axis.patches], [30, 50, 100, 20, 40, 90])
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["by splits", "by shuffling", "alone"]
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["return_1", "copy"]

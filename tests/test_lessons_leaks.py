@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlkit import LaggedReturns, WalkForward, audit_features, direction, make_model, random_walk, walk_forward
-from mlkit.lessons.leaks import (Museum, accuracy, neighbours, overlap_scores, plot_clocks, plot_overlap, quoted_walk,
-                                 slow_features)
+from mlkit import (LaggedReturns, WalkForward, audit_features, direction, load_bars, make_model, random_walk, revisions,
+                   walk_forward)
+from mlkit.leakage import LeakageError
+from mlkit.lessons.leaks import (Museum, accuracy, called_right, dollar_returns, flipped_days, neighbours, overlap_scores,
+                                 plot_clocks, plot_overlap, quoted_walk, slow_features)
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,13 @@ def test_accuracy_takes_a_model_and_a_splitter(walk):
     folds = WalkForward(200, 100, label_end=labels["end"])
     assert accuracy(known, labels, neighbours(), folds) == 1.0
     assert accuracy(1.0 - known, labels, make_model("majority"), folds) < 0.6
+
+
+def test_a_call_is_right_when_it_is_on_the_side_of_its_label():
+    days = pd.date_range("2024-01-01", periods=4)
+    label = pd.Series([1.0, 0.0, 1.0, 0.0], days)
+    assert called_right(pd.Series([0.6, 0.4, 0.4, 0.6], days), label) == 0.5
+    assert called_right(pd.Series([0.1, 0.9], days[[1, 2]]), label) == 1.0  # fewer than there are labels
 
 
 def test_the_quoted_walk_reverts_as_much_as_its_spread_says():
@@ -97,6 +106,16 @@ def test_an_exhibit_is_announced(capsys):
     assert capsys.readouterr().out == "small: 52.0% with the leak, 50.0% cured; seen by no audit\n"
 
 
+def test_a_cure_is_cleared_by_the_audit_or_refused(museum, capsys):
+    clean, leaky = (audit_features(lambda bars: bars["close"].shift(by), random_walk(100, 1), n_cuts=2)
+                    for by in (0, -1))
+    museum.add("cured", 0.8, 0.5, leaky, clean)
+    assert capsys.readouterr().out.endswith("seen by audit_features, which clears the cure\n")
+    with pytest.raises(LeakageError, match="It uses the next bar"):
+        museum.add("not cured", 0.8, 0.7, leaky, leaky)
+    assert "not cured" not in set(museum.exhibits["exhibit"])
+
+
 def test_the_picture_of_the_museum_counts_who_sees(museum):
     (axis,) = museum.plot().axes
     assert axis.get_title(loc="left") == "3 leaks: an audit sees 1, none sees 2"
@@ -104,6 +123,29 @@ def test_the_picture_of_the_museum_counts_who_sees(museum):
     points = {line.get_label(): line.get_xdata().round(9).tolist() for line in axis.lines[:3]}
     assert points == {"cured": [50.0, 50.0, 49.0], "with the leak, an audit sees it": [80.0],
                       "with the leak, no audit sees it": [52.0, 60.0]}
+
+
+def test_the_dollar_gains_what_both_publishers_say():
+    table = dollar_returns("JPY")
+    monday, tuesday, wednesday = pd.to_datetime(["2016-06-20", "2016-06-21", "2016-06-22"])
+    h10 = load_bars("USDJPY")["close"]
+    ecb = load_bars("EURJPY")["close"] / load_bars("EURUSD")["close"]
+    assert table.loc[tuesday, "H.10"] == pytest.approx(h10[tuesday] / h10[monday] - 1)
+    assert table.loc[tuesday, "ECB"] == pytest.approx(ecb[tuesday] / ecb[monday] - 1)
+    assert table.loc[tuesday, "ECB next day"] == pytest.approx(ecb[wednesday] / ecb[tuesday] - 1)
+    assert dollar_returns("JPY", known_delay=4).loc[wednesday, "H.10"] == table.loc[tuesday, "H.10"]
+
+
+def test_days_are_flipped_where_the_sign_of_a_rise_differs():
+    close = load_bars("GE")["raw_close"]
+    up = close.diff() > 0
+    rises = close.index[up & up.shift(-1, fill_value=False)][[100, 500]]  # the next day rises in both vintages
+    changed = pd.DataFrame({"date": rises, "symbol": "GE", "field": "close", "v2018": close[rises].to_numpy(),
+                            "v2013": close.shift()[rises].to_numpy()})  # the older vintage had it stand still
+    assert flipped_days(changed.assign(field="open")) == 0
+    assert flipped_days(changed.iloc[:1]) == 1
+    assert flipped_days(changed) == 2
+    assert 0 < flipped_days(revisions()) < 20
 
 
 @pytest.mark.parametrize("horizon, sharing", [(1, 0), (20, 24)])

@@ -4,16 +4,70 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlkit import Volatility, backtest, next_return, random_walk, triple_barrier
+from mlkit import (FeatureSet, LaggedReturns, Volatility, WalkForward, backtest, direction, evaluate, next_level,
+                   next_return, next_volatility, random_walk, triple_barrier)
 from mlkit.engine import IdealExecutionHandler
-from mlkit.lessons.targets import (BarrierTrades, barrier_figures, improvement, plot_break_even, plot_forecasts,
-                                   plot_improvements, plot_outcomes, plot_purge, timing, trade_figures)
+from mlkit.lessons.targets import (BarrierTrades, against, barrier_figures, correlations, forecasts, improvement,
+                                   known_rows, plot_break_even, plot_forecasts, plot_improvements, plot_outcomes,
+                                   plot_purge, plot_volatility, timing, trade_figures, trade_table)
 
 WORLD = random_walk(600, seed=3, volatility=0.005)
 
 
 def series(values):
     return pd.Series(values, pd.date_range("2020-01-01", periods=len(values)), dtype=float)
+
+
+@pytest.fixture(scope="module")
+def asked():
+    features = FeatureSet([LaggedReturns(2), Volatility(20), {"close": lambda bars: bars["close"]}])
+    targets = {"level": next_level(WORLD), "direction": direction(WORLD), "volatility": next_volatility(WORLD, 5)}
+    return known_rows(features(WORLD), targets)
+
+
+@pytest.fixture(scope="module")
+def model(asked):
+    return forecasts("linear", *asked)
+
+
+def test_rows_are_known_from_the_warm_up_to_the_last_label(asked):
+    X, targets = asked
+    assert X.index[0] == WORLD.index[20] and X.index[-1] == WORLD.index[-6]  # 20 returns before, 5 closes to come
+    assert X.notna().all(axis=None)
+    for labels in targets.values():
+        assert labels.index.equals(X.index) and labels.notna().all(axis=None)
+
+
+def test_forecasts_are_of_the_second_half_from_all_that_was_known_before(asked, model):
+    X, targets = asked
+    for task, found in model.items():
+        assert found.predictions.index.equals(X.index[len(X) // 2:])
+        assert len(found.folds) == 6 and (found.folds["train_from"] == X.index[0]).all()
+        assert (found.folds["known_by"] <= found.folds["test_from"]).all()
+        assert found.labels.equals(targets[task]["label"].loc[found.labels.index])
+    assert (model["direction"].task, model["level"].task) == ("direction", "return")
+
+
+def test_correlations_are_information_coefficients():
+    truth = series(np.arange(100))
+    table = correlations({"same": evaluate(truth, truth, task="level", n_boot=20),
+                          "opposite": evaluate(-truth, truth, task="level", n_boot=20)})
+    assert table["correlation"].tolist() == pytest.approx([1.0, -1.0])
+    assert list(table) == ["correlation", "low", "high"] and (table.dtypes == float).all()
+
+
+def test_rivals_are_the_average_and_where_there_is_one_the_value_of_now(asked, model):
+    X, _ = asked
+    average = forecasts("majority", *asked)
+    table = against(X, model, average)
+    assert table.index.tolist() == ["level, against the average", "level, against as now",
+                                    "direction, against the average",
+                                    "volatility, against the average", "volatility, against as now"]
+    level = model["level"]
+    now = ((level.labels - X["close"].loc[level.labels.index]) ** 2).mean()
+    assert table.loc["level, against as now", "value"] == pytest.approx(
+        1 - ((level.labels - level.predictions) ** 2).mean() / now)
+    assert table.loc["level, against the average", "value"] > 0.5
 
 
 def test_improvement_is_the_share_of_the_rivals_squared_error_taken_away():
@@ -97,6 +151,14 @@ def test_trade_figures_balance():
     assert barrier_figures(WORLD.loc[:last], 0.5, 2.0, 20) == found
 
 
+def test_trades_are_tabled_as_people_read_them():
+    figures = {"wins": 2 / 3, "needed": 0.75, "average_win": 0.002, "average_loss": 0.006, "per_trade": -0.00066,
+               "error": 0.0001, "trades": 1200}
+    assert trade_table({"market": figures}).loc["market"].to_dict() == {
+        "trades": "1,200", "won": "67%", "needed": "75%", "a win": "+0.20%", "a loss": "-0.60%",
+        "bps a trade": "-6.6 ± 2.0"}
+
+
 def test_a_near_target_wins_often_and_a_far_one_seldom():
     assert barrier_figures(WORLD, 0.5, 2.0, 20)["wins"] > 0.55 > 0.45 > barrier_figures(WORLD, 2.0, 0.5, 20)["wins"]
 
@@ -114,13 +176,27 @@ def test_pictures_say_what_they_show():
         WORLD, others, 2.0, 1.0, 20).axes[0].get_title("left")
 
 
-def test_the_picture_of_the_purge_counts_what_the_split_leaves_out():
+def test_the_picture_of_the_purge_is_of_the_block_that_picks_most_rows():
     labels = triple_barrier(WORLD, 20, upper=2.0, lower=2.0)
+    known = labels[labels["label"].notna()]
+    picked = []
+    for train, test in WalkForward(200, 50, label_end=labels["end"]).split(known):
+        left_out = np.setdiff1d(np.arange(test[0] - 30, test[0]), train)
+        picked.append((len(left_out), test[0] - left_out.min(initial=test[0]) - len(left_out)))
+    most = max(picked, key=lambda each: each[1])
     axis = plot_purge(labels, 200, 50).axes[0]
-    most = int(timing(labels, 200, 50)["purged before a block"].split()[-1])
     trains, purged = (line.get_xydata() for line in axis.lines[:2])
-    assert axis.get_title("left").startswith(f"Purged: {most} rows") and len(purged) == most > 0
+    assert axis.get_title("left") == f"Purged: {most[0]}; younger than the oldest of them, and fit to train: {most[1]}"
+    assert len(purged) == most[0] > 0 and most[1] > 0
     assert (trains[:, 0] <= 0).all() and (purged[:, 0] > 0).all()
+
+
+def test_the_picture_of_volatility_gives_the_correlation_of_all_bars(model):
+    found = model["volatility"]
+    fig = plot_volatility({"walk": found, "again": found})
+    ic = found.scores(n_boot=1).loc["information_coefficient", "value"]
+    assert fig.axes[0].get_title("left") == f"walk: correlation {ic:.2f}" and len(fig.axes) == 2
+    assert fig.axes[0].lines[0].get_ydata() == pytest.approx(100 * found.labels[-500:].to_numpy())
 
 
 def test_lines_and_intervals_stand_where_the_numbers_are():

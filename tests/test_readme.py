@@ -1,5 +1,6 @@
 """The README: its commands exist, its figures are measured, its links lead somewhere."""
 
+import json
 import re
 from pathlib import Path
 
@@ -27,8 +28,8 @@ def test_the_figures_under_the_picture_are_in_the_lesson():
 
 
 def test_every_make_target_named_exists():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^)make ([a-z]+)\b", README, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([a-z-]+)\b", README, re.MULTILINE))
     assert named and named <= targets, named - targets
 
 
@@ -56,3 +57,12 @@ def test_the_examples_run(tmp_path, monkeypatch):
     assert len(result.fills) > 100 and len(scope["table"]) == 12
     assert scope["found"].models.obstacle == "" and len(scope["ledger"]) == 1
     assert scope["result"].signals["model"].str.startswith("logistic ").all()
+
+
+def test_the_table_of_lessons_is_what_the_lessons_say():
+    rows = dict(re.findall(r"^\| \[\w+\]\((notebooks/\w+\.ipynb)\) \| .* \| (\d+) \|$", README, re.M))
+    lessons = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    assert list(rows) == [str(path.relative_to(ROOT)) for path in lessons], "every lesson, in order"
+    for path in lessons:
+        first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
+        assert f"bout {rows[str(path.relative_to(ROOT))]} minutes" in "".join(first), path.name

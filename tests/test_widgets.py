@@ -20,6 +20,11 @@ def draw(height):
     return fig"""
 
 
+@pytest.fixture(autouse=True)
+def nothing_asked_yet(monkeypatch):
+    monkeypatch.setattr(widgets, "_asked", [])
+
+
 @pytest.fixture
 def kernel(monkeypatch):
     """As if a kernel were listening."""
@@ -101,3 +106,13 @@ def test_papermill_gives_the_answer_and_the_record_keeps_it(notebook, tmp_path):
     assert done.status == "ok" and recorded(tmp_path / "run.ipynb") == {"prediction": 0.9, "prediction_truth": 0.503}
     shown = nbformat.read(tmp_path / "run.ipynb", as_version=4).cells[-1].outputs[0].data
     assert widgets.VIEW in shown  # where there is a kernel there is a slider
+
+
+def test_two_questions_are_two_records_and_one_asked_again_is_not_a_third(tmp_path):
+    cells = [new_code_cell(SOURCE, metadata={"tags": ["parameters"]})] + [
+        new_code_cell(f"predict_first({question!r}, guess, low=0, high=1).reveal({truth})")
+        for question, truth in (("First?", 0.1), ("Second?", 0.2), ("First?", 0.3))]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "lesson.ipynb")
+    assert execute(tmp_path / "lesson.ipynb", tmp_path / "run.ipynb").status == "ok"
+    assert recorded(tmp_path / "run.ipynb") == {"prediction": 0.55, "prediction_truth": 0.3, "prediction_2": 0.55,
+                                                "prediction_2_truth": 0.2}

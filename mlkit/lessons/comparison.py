@@ -23,29 +23,33 @@ from matplotlib.figure import Figure
 
 from mlkit.engine import BuyAndHold, Costs, MLStrategy, RealisticExecutionHandler, compare, sweep
 from mlkit.labels import direction
-from mlkit.models import make_model
+from mlkit.models import make_model, model_table
 from mlkit.models.scoring import scores_of
-from mlkit.plots import BLUE, GREY, ORANGE, figure
+from mlkit.plots import BLUE, GREY, ORANGE, figure, format_metric
 from mlkit.research import OutOfSample, walk_forward
 from mlkit.splits import WalkForward
+
+N_FOLDS = 4
+TRIES = 3  # at a time, of which the shortest counts: whatever else the machine does only makes it longer
+LEFT = "<{} style='text-align: left'>"  # a table's cell with words in it
 
 # ------------------------------------------------------------ measurements
 
 
-def folds_of(labels: pd.DataFrame, n_folds: int = 4) -> WalkForward:
+def folds_of(labels: pd.DataFrame, n_folds: int = N_FOLDS) -> WalkForward:
     """Half of the rows (n) train, the window moves on in `n_folds` steps, and the other half is tested."""
     n = len(labels)
     return WalkForward(n // 2, ceil((n - n // 2) / n_folds), label_end=labels["end"])
 
 
-def run_families(names, bars: pd.DataFrame, features, *, n_folds: int = 4, seed: int = 0) -> dict[str, OutOfSample]:
+def run_families(names, bars: pd.DataFrame, features, *, seed: int = 0) -> dict[str, OutOfSample]:
     """What each family of the catalogue says of the next direction, on the same rows and folds.
 
     names : of `CATALOGUE`; bars : (n, ...); features : bars -> DataFrame (n, k)
     Raises what `make_model` raises for a name, MissingDependency for one that is not installed.
     """
     X, labels = known_rows(bars, features)
-    return {name: walk_forward(make_model(name, seed=seed), X, labels, folds_of(labels, n_folds)) for name in names}
+    return {name: walk_forward(make_model(name, seed=seed), X, labels, folds_of(labels)) for name in names}
 
 
 def known_rows(bars: pd.DataFrame, features) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -87,24 +91,39 @@ def paired_differences(right: pd.DataFrame, *, n_boot: int = 500, seed: int = 0)
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def luck_of_the_best(right: pd.DataFrame, base: str, *, n_boot: int = 500, seed: int = 0) -> float:
+def luck_of_the_best(right: pd.DataFrame, base, *, n_boot: int = 500, seed: int = 0) -> float:
     """How probable a lead over `base` as large as the best column's is, if no column (m, k) were better than it.
 
+    base : what is to be beaten, a Series (m,) or the same number on every day
     The best of all columns is taken in every draw too: White (2000), A reality check for data
     snooping. 0 to 1; small where luck among so many does not explain the lead.
     """
-    lead = (right.mean() - right[base].mean()).to_numpy()
-    drawn = _drawn_means(right, n_boot, seed)
-    drawn -= drawn[:, [right.columns.get_loc(base)]]
-    return float(((drawn - lead).max(axis=1) >= lead.max()).mean())
+    ahead = right.sub(base, axis=0)
+    lead = ahead.mean().to_numpy()
+    return float(((_drawn_means(ahead, n_boot, seed) - lead).max(axis=1) >= lead.max()).mean())
 
 
 def choose(found: dict[str, OutOfSample], label_end: pd.Series, until=None) -> str:
     """The family right most often on the tested days whose label was known by `until`; None: on all of them."""
+    return _known_by(calls(found), label_end, until).mean().idxmax()
+
+
+def choose_then_judge(found: dict[str, OutOfSample], label_end: pd.Series, base: str) -> dict:
+    """Choose on the first half of the tested days, judge on the second.
+
+    Returns chosen; then, in percent of days called right, its first half (labels known by the
+    middle only), its second half and that of `base`; and the rank correlation of all families' halves.
+    """
     right = calls(found)
-    if until is not None:
-        right = right[label_end.reindex(right.index) <= until]
-    return right.mean().idxmax()
+    middle = right.index[len(right) // 2]
+    chosen = choose(found, label_end, middle)
+    before, after = 100 * _known_by(right, label_end, middle).mean(), 100 * right[middle:].mean()
+    return {"chosen": chosen, "first half, %": before[chosen], "second half, %": after[chosen],
+            f"{base} there, %": after[base], "rank correlation": before.corr(after, method="spearman")}
+
+
+def _known_by(right: pd.DataFrame, label_end: pd.Series, until) -> pd.DataFrame:
+    return right if until is None else right[label_end.reindex(right.index) <= until]
 
 
 def predictions_of_the_chosen(X: pd.DataFrame, y: pd.Series, *, names, label_end: pd.Series, before: bool) -> pd.Series:
@@ -129,18 +148,25 @@ def _drawn_means(right: pd.DataFrame, n_boot: int, seed: int) -> np.ndarray:
 
 
 def time_families(names, bars: pd.DataFrame, features, *, seed: int = 0) -> pd.DataFrame:
-    """Seconds to fit each family on the first fold, and milliseconds to score 1,000 rows of it, to one digit."""
+    """What each family takes, to one digit, as text: to fit the first fold, and to score 1,000 rows of it.
+
+    The last column is the fitting of 1,000 walks through all folds.
+    """
     X, labels = known_rows(bars, features)
     train, test = next(folds_of(labels).split(X))
     rows = {}
     for name in names:
-        started = perf_counter()
-        model = make_model(name, seed=seed).fit(X.iloc[train], labels["label"].iloc[train])
-        fitted = perf_counter()
-        scores_of(model, X.iloc[test])
-        a_thousand = 1e6 * (perf_counter() - fitted) / len(test)
-        rows[name] = {"fit, seconds": f"{fitted - started:.1g}", "score 1,000 days, milliseconds": f"{a_thousand:.0f}"}
-    return pd.DataFrame.from_dict(rows, orient="index")
+        fits, scorings = [], []
+        for _ in range(TRIES):
+            started = perf_counter()
+            model = make_model(name, seed=seed).fit(X.iloc[train], labels["label"].iloc[train])
+            fitted = perf_counter()
+            scores_of(model, X.iloc[test])
+            fits.append(fitted - started)
+            scorings.append(perf_counter() - fitted)
+        rows[name] = {"fit, seconds": min(fits), "score 1,000 days, milliseconds": 1e6 * min(scorings) / len(test),
+                      "1,000 walks, minutes": 1_000 * N_FOLDS * min(fits) / 60}
+    return pd.DataFrame.from_dict(rows, orient="index").map(lambda value: f"{float(f'{value:.1g}'):g}")
 
 
 def trade_families(found: dict[str, OutOfSample], bars: pd.DataFrame, features, cost_bps: float) -> dict:
@@ -158,7 +184,45 @@ def trading_grid(found: dict[str, OutOfSample], bars: pd.DataFrame, features, *,
     return grid.assign(family=grid["strategy"].str[0], edge=grid["strategy"].str[1], cost_bps=grid["half_spread_bps"])
 
 
-# ---------------------------------------------------------------- pictures
+def report_of(name: str, bars: pd.DataFrame, features, rival: dict[str, OutOfSample], *, cost_bps: float,
+              n_boot: int = 500, seed: int = 0) -> dict[str, str]:
+    """What a comparison asks of one family on one market, as text: score, gap, distance to a rival, trading.
+
+    rival : {name: what `run_families` found for it on the same bars}
+    """
+    found = run_families([name], bars, features, seed=seed)
+    score = 100 * score_table(found, n_boot=n_boot).loc[name]
+    pair = 100 * paired_differences(calls(rival | found), n_boot=n_boot)
+    ahead, row = pair.index[0].split(" - ")[0], pair.iloc[0]
+    figures = trade_families(found, bars, features, cost_bps)[name].metrics
+    return {"train, %": f"{score['train']:.1f}",
+            "test, %": f"{score['test']:.1f} ({score['low']:.1f} to {score['high']:.1f})",
+            "gap, points": f"{score['train'] - score['test']:.1f}",
+            "who leads, points": f"{ahead} by {row['difference']:.1f} ({row['low']:+.1f} to {row['high']:+.1f})",
+            "Sharpe after costs": format_metric("sharpe", figures["sharpe"]), "turnover": f"{figures['turnover']:.1f}"}
+
+
+# ------------------------------------------------------ tables and pictures
+
+
+def trade_table(traded: dict[str, dict]) -> pd.DataFrame:
+    """Sharpe ratio and turnover, a year, of market -> `trade_families`, as text; "-" for a family that never trades."""
+    columns = {}
+    for market, results in traded.items():
+        figures = {name: result.metrics for name, result in results.items()}
+        columns[market, "Sharpe"] = {name: format_metric("sharpe", each["sharpe"]) for name, each in figures.items()}
+        columns[market, "turnover"] = {name: f"{each['turnover']:.1f}" for name, each in figures.items()}
+    return pd.DataFrame(columns)
+
+
+def cards():
+    """The catalogue's cards for reading: family, strengths and when to leave it alone (an IPython HTML)."""
+    from IPython.display import HTML  # here, as the rest of the module needs no notebook
+    table = model_table()[["family", "strengths", "avoid"]].rename(columns={"avoid": "leave it alone"})
+    with pd.option_context("display.max_colwidth", None):
+        page = table.rename_axis(None).to_html(justify="left", border=0)
+    return HTML(page.replace("<td>", LEFT.format("td")).replace("<th>", LEFT.format("th")))
+
 
 
 def plot_families(tables: dict[str, pd.DataFrame], titles: dict[str, str]) -> Figure:
@@ -173,8 +237,8 @@ def plot_families(tables: dict[str, pd.DataFrame], titles: dict[str, str]) -> Fi
         axis.set_yticks(at, table.index)
         axis.invert_yaxis()
         axis.set_title(titles[market], loc="left")
-    axes[0].legend(frameon=False, loc="lower right", fontsize=8)
     axes[-1].set_xlabel("called right, % of days")
+    fig.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=2)
     return fig
 
 
@@ -184,8 +248,9 @@ def plot_survivors(grid: pd.DataFrame, benchmark: float, *, edge: float, cost_bp
     fig, (axis,) = figure()
     axis.barh(chosen.index, chosen.fillna(0.0), color=[BLUE if ratio > benchmark else ORANGE for ratio in chosen],
               edgecolor="black", linewidth=0.4)
-    for row in np.flatnonzero(chosen.isna()):
-        axis.text(0.0, row, " never trades", va="center", fontsize=8)
+    for row, ratio in enumerate(chosen):
+        words = " never trades" if np.isnan(ratio) else f" {ratio:.2f}"
+        axis.text(np.fmax(ratio, 0.0), row, words, va="center", fontsize=8)
     axis.axvline(0.0, color="black", linewidth=0.8)
     axis.axvline(benchmark, color=GREY, linestyle="--")
     ends = [0.0, benchmark, grid["sharpe"].min(), grid["sharpe"].max()]

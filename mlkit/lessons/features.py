@@ -18,8 +18,8 @@ from mlkit.plots import BLUE, GREY, ORANGE, Plot, figure
 from mlkit.research import impurity_importance, permutation_importance, single_feature_importance, walk_forward
 from mlkit.splits import WalkForward
 
-WAYS = {"shuffled": "log loss by shuffling", "splits": "share of the splits' gain",
-        "alone": "accuracy alone, less ½"}
+WAYS = {"splits": ("by splits", "share"), "shuffled": ("by shuffling", "log loss"),
+        "alone": ("alone", "accuracy less ½")}
 
 
 def halves(X: pd.DataFrame, labels: pd.DataFrame, n_folds: int = 1) -> tuple[pd.DataFrame, pd.DataFrame, WalkForward]:
@@ -34,11 +34,11 @@ def halves(X: pd.DataFrame, labels: pd.DataFrame, n_folds: int = 1) -> tuple[pd.
 def importances(model, X: pd.DataFrame, labels: pd.DataFrame, splitter) -> pd.DataFrame:
     """Three importances on the same folds: DataFrame (k, 3), in the order of X's columns.
 
-    shuffled : `permutation_importance`, nats of log loss; splits : `impurity_importance`, shares that
-    add up to 1; alone : `single_feature_importance`, accuracy less 1/2
+    splits : `impurity_importance`, shares that add up to 1; shuffled : `permutation_importance`, nats
+    of log loss; alone : `single_feature_importance`, accuracy less 1/2
     """
-    found = {"shuffled": permutation_importance(model, X, labels, splitter, n_repeats=3),
-             "splits": impurity_importance(model, X, labels, splitter),
+    found = {"splits": impurity_importance(model, X, labels, splitter),
+             "shuffled": permutation_importance(model, X, labels, splitter, n_repeats=3),
              "alone": single_feature_importance(model, X, labels, splitter)}
     return pd.DataFrame({way: table["importance"] for way, table in found.items()}).loc[X.columns]
 
@@ -100,10 +100,11 @@ def plot_features(bars: pd.DataFrame, n_bars: int = 250) -> Plot:
     averages = pd.DataFrame({f"average of {w}": close / (1 + made[f"price_to_average_{w}"]) for w in (5, 20)})
     above, crossed = (made["price_to_average_20"] > 0).mean(), (np.diff(np.sign(made["histogram"])) != 0).sum()
     (calm, low), (wild, high) = made[["volatility_20", "rsi_14"]].agg(["min", "max"]).to_numpy()
-    fig, axes = figure(4, [2, 1, 1, 1], (8.0, 7.0))
+    fig, axes = figure(4, [2, 1, 1, 1], (8.0, 6.2))
     _lines(axes[0], averages.assign(close=close), "price",
            f"{bars.attrs['symbol']}: above its average of 20 on {above:.0%} of the last {n_bars} bars")
-    _lines(axes[1], 100 * made[["volatility_20"]], "% a bar", f"Volatility: between {calm:.2%} and {wild:.2%} a bar")
+    _lines(axes[1], 100 * made[["volatility_20"]], "% a bar",
+           f"Volatility: between {100 * calm:.2g}% and {100 * wild:.2g}% a bar")
     _lines(axes[2], made[["rsi_14"]], "0 to 100", f"RSI: between {low:.0f} and {high:.0f}")
     _lines(axes[3], made[["macd", "signal"]], "price units", f"MACD: crossed its signal line {crossed} times")
     axes[3].set_xlabel("date")
@@ -146,11 +147,9 @@ def plot_importances(table: pd.DataFrame, title: str, marked=()) -> Plot:
     for axis, way in zip(axes, table):
         axis.barh(table.index, table[way], color=[ORANGE if name in marked else BLUE for name in table.index])
         axis.axvline(0, color=GREY, linewidth=0.8)
-        if way == "alone":  # on one scale in every world, so that luck looks as small as it is
-            axis.set_xlim(min(-0.03, table[way].min()), max(0.13, table[way].max()))
         axis.locator_params(axis="x", nbins=3)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.set_xlabel(WAYS[way])
+        axis.set_xlabel(": ".join(WAYS[way]))
     axes[0].invert_yaxis()
     axes[0].set_title(title, loc="left")
     return fig
@@ -181,8 +180,8 @@ def plot_copy(share: pd.DataFrame, title: str) -> Plot:
         drawn = axis.bar(places + shift, 100 * values, 0.38, color=colour, label=name)
         axis.bar_label(drawn, fmt="%.0f", fontsize=8)
     axis.axhline(100, color=GREY, linewidth=1, linestyle=":")
-    axis.set_xticks(places, ["by shuffling", "by splits", "alone"])
-    axis.set_ylim(-20, 140)
+    axis.set_xticks(places, [WAYS[way][0] for way in share])
+    axis.set_ylim(-15, 130)
     axis.set_ylabel(f"% of what {share.index[0]}\nhad without a copy")
     axis.set_title(title, loc="left")
     axis.legend(frameon=False, ncols=2, fontsize=8, loc="upper left")

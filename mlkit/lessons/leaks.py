@@ -1,4 +1,4 @@
-"""Lesson 01, leakage: the museum's book of exhibits, a walk that is quoted, and three pictures.
+"""Lesson 01, leakage: the museum's book of exhibits, what its rooms measure, and three pictures.
 
 Every number comes from `mlkit` itself (research, splits, leakage); here it is kept and drawn.
 
@@ -19,9 +19,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mlkit.features import FeatureSet, PriceToAverage, Volatility
+from mlkit.features import CrossReturn, FeatureSet, PriceToAverage, Volatility
 from mlkit.labels import direction
 from mlkit.leakage import LeakageReport
+from mlkit.markets import load_bars
 from mlkit.models import make_model
 from mlkit.plots import BLUE, GREY, ORANGE, RED, Plot, figure
 from mlkit.research import walk_forward
@@ -40,7 +41,12 @@ def accuracy(X: pd.DataFrame, labels: pd.DataFrame, model=None, splitter=None) -
     """
     splitter = splitter or WalkForward(1000, 500, label_end=labels["end"])
     found = walk_forward(model or make_model("logistic"), X, labels, splitter)
-    return float(((found.predictions > 0.5) == (found.labels == 1)).mean())
+    return called_right(found.predictions, found.labels)
+
+
+def called_right(predictions: pd.Series, label: pd.Series) -> float:
+    """The share of `predictions` (n, probabilities of a rise) on the side of their `label` (1 or 0), a fraction."""
+    return float(((predictions > 0.5) == (label[predictions.index] == 1)).mean())
 
 
 class Museum:
@@ -49,16 +55,20 @@ class Museum:
     def __init__(self):
         self._rows = []
 
-    def add(self, exhibit: str, leak: float, cured: float, seen_by) -> None:
+    def add(self, exhibit: str, leak: float, cured: float, seen_by, cure: LeakageReport | None = None) -> None:
         """Hang up an exhibit and say what it faked.
 
         leak, cured : shares of right calls, fractions
         seen_by : the LeakageReport of the audit that was asked, or in words who else could know
+        cure : what the same audit said of the cure. Raises LeakageError if that leaks too.
         """
+        if cure is not None:
+            cure.raise_if_leaky()
         if isinstance(seen_by, LeakageReport):
             seen_by = "no audit" if seen_by.clean else f"audit_{seen_by.subject}"
         self._rows.append({"exhibit": exhibit, "leak": leak, "cured": cured, "seen by": seen_by})
-        print(f"{exhibit}: {leak:.1%} with the leak, {cured:.1%} cured; seen by {seen_by}")
+        cleared = "" if cure is None else ", which clears the cure"
+        print(f"{exhibit}: {leak:.1%} with the leak, {cured:.1%} cured; seen by {seen_by}{cleared}")
 
     @property
     def exhibits(self) -> pd.DataFrame:
@@ -133,6 +143,32 @@ def overlap_scores(bars: pd.DataFrame, horizons, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("horizon")
 
 
+def dollar_returns(code: str, known_delay=0) -> pd.DataFrame:
+    """What a dollar gained in another currency, by the Federal Reserve's H.10 and by the ECB's fixing.
+
+    code : "CAD", "CHF", "GBP" or "JPY"
+    known_delay : hours by which H.10 is known later than the ECB's rate of the same date, as in `CrossReturn`
+
+    Returns DataFrame (n, 3), fractions a day: H.10 (the last one known), ECB, and ECB next day; from
+    February 1999, when the euro was a month old, until November 2017, where the bundled H.10 ends.
+    """
+    ecb = (load_bars(f"EUR{code}")[["close"]] / load_bars("EURUSD")[["close"]]).loc["1999-02":"2017-11"]
+    h10 = CrossReturn(load_bars(f"USD{code}"), known_delay=known_delay, name="H.10")(ecb)
+    today = ecb["close"].pct_change()
+    return h10.assign(**{"ECB": today, "ECB next day": today.shift(-1)})
+
+
+def flipped_days(changed: pd.DataFrame) -> int:
+    """On how many days one vintage of `mlkit.revisions` has the close rise and the other has not."""
+    days = 0
+    for symbol, cells in changed[changed["field"] == "close"].groupby("symbol"):
+        newer = load_bars(symbol)["raw_close"]
+        older = newer.copy()
+        older.update(cells.set_index("date")["v2013"])
+        days += int(((older.diff() > 0) != (newer.diff() > 0)).sum())
+    return days
+
+
 def plot_overlap(scores: pd.DataFrame, horizon: int) -> Plot:
     """The labels around one test day, and what shuffled folds fake at each horizon.
 
@@ -158,7 +194,7 @@ def plot_overlap(scores: pd.DataFrame, horizon: int) -> Plot:
     bottom.set(xlabel="how far the label reaches, trading days", ylabel="called right, %")
     bottom.set_title(f"It fakes {shuffled - purged:+.0f} points: {shuffled:.0f} % shuffled, {purged:.0f} % purged",
                      loc="left")
-    bottom.legend(frameon=False, loc="upper left", ncols=3)
+    bottom.legend(loc="upper left", ncols=3, framealpha=1.0, edgecolor="none")  # hides the dotted line behind it
     bottom.set_ylim(top=100)
     for axis in (top, bottom):
         axis.spines[["top", "right"]].set_visible(False)

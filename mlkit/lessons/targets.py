@@ -12,7 +12,9 @@ import pandas as pd
 from mlkit import metrics
 from mlkit.engine import BacktestResult, SignalEvent, Strategy, backtest
 from mlkit.features import Volatility
+from mlkit.models import make_model
 from mlkit.plots import BLUE, GREY, ORANGE, RED, Plot, figure
+from mlkit.research import OutOfSample, walk_forward
 from mlkit.splits import WalkForward
 
 OUTCOMES = {1.0: "target met", -1.0: "stop met", 0.0: "time is up"}
@@ -20,6 +22,47 @@ SHOWN = 30  # training rows in the picture of a purge
 
 
 # ------------------------------------------------------------ measurements
+
+def known_rows(X: pd.DataFrame, targets: dict) -> tuple[pd.DataFrame, dict]:
+    """Features and labels ({name: label, end}) of the rows on which every one of them is known."""
+    known = X.notna().all(axis=1)
+    for labels in targets.values():
+        known &= labels["label"].notna()
+    return X[known], {name: labels[known] for name, labels in targets.items()}
+
+
+def forecasts(family: str, X: pd.DataFrame, targets: dict) -> dict[str, OutOfSample]:
+    """{task: what a family of models predicted}, over the second half of the rows, learning from all before.
+
+    It is fitted six times, at the start of each twelfth of the rows. targets : {task: label, end}
+    """
+    half, block = len(X) // 2, len(X) // 12 + 1
+    return {task: walk_forward(make_model(family, task=task), X, labels,
+                               WalkForward(half, block, label_end=labels["end"], expanding=True))
+            for task, labels in targets.items()}
+
+
+def correlations(scores: dict) -> pd.DataFrame:
+    """The information coefficient of each of the tables of `evaluate`: correlation, low, high."""
+    rows = {name: table.loc["information_coefficient", ["value", "low", "high"]] for name, table in scores.items()}
+    return pd.DataFrame(rows).T.astype(float).set_axis(["correlation", "low", "high"], axis=1)
+
+
+def against(X: pd.DataFrame, model: dict, average: dict) -> pd.DataFrame:
+    """`improvement` of a model on rivals that cost nothing: "the average" and, where there is one, "as now".
+
+    model, average : of `forecasts`; X : features with the columns close and volatility_20, which are
+    the level and the volatility of now
+    """
+    rows, now = {}, {"level": X["close"], "volatility": X["volatility_20"]}
+    for task, found in model.items():
+        rivals = {"the average": average[task].predictions}
+        if task in now:
+            rivals["as now"] = now[task].loc[found.labels.index]
+        for name, rival in rivals.items():
+            rows[f"{task}, against {name}"] = improvement(found.predictions, rival, found.labels)
+    return pd.DataFrame.from_dict(rows, orient="index")
+
 
 def improvement(forecast: pd.Series, rival: pd.Series, labels: pd.Series, *, block: int = 20,
                 n_boot: int = 500) -> dict:
@@ -94,6 +137,15 @@ def barrier_figures(bars: pd.DataFrame, target: float, stop: float, patience: in
     return trade_figures(backtest(bars, BarrierTrades(volatility, target, stop, patience)))
 
 
+def trade_table(figures: dict) -> pd.DataFrame:
+    """{name: trade_figures} for reading; the last column is the mean and two standard errors of it."""
+    return pd.DataFrame({name: {"trades": f"{each['trades']:,}", "won": f"{each['wins']:.0%}",
+                                "needed": f"{each['needed']:.0%}", "a win": f"{each['average_win']:+.2%}",
+                                "a loss": f"{-each['average_loss']:+.2%}",
+                                "bps a trade": f"{1e4 * each['per_trade']:+.1f} ± {2e4 * each['error']:.1f}"}
+                         for name, each in figures.items()}).T
+
+
 # ---------------------------------------------------------------- pictures
 
 def plot_forecasts(panels: dict, unit: str) -> Plot:
@@ -109,6 +161,16 @@ def plot_forecasts(panels: dict, unit: str) -> Plot:
     return fig
 
 
+def plot_volatility(found: dict) -> Plot:
+    """The last 500 bars of volatility forecasts ({name: OutOfSample}), with the information coefficient of all."""
+    panels = {}
+    for name, each in found.items():
+        lines = pd.DataFrame({"volatility that came": each.labels, "forecast": each.predictions})
+        title = f"{name}: correlation {lines.corr('spearman').iloc[0, 1]:.2f}"
+        panels[title] = 100 * lines[-500:].reset_index(drop=True)
+    return plot_forecasts(panels, "volatility, % a bar")
+
+
 def plot_improvements(tables: dict, title: str) -> Plot:
     """Rows of `improvement` with their intervals, of two markets ({name: DataFrame})."""
     places = -np.arange(float(len(next(iter(tables.values())))))
@@ -120,7 +182,7 @@ def plot_improvements(tables: dict, title: str) -> Plot:
     axis.axvline(0, color=GREY, linewidth=1)
     axis.set_xlabel("% of the rival's squared error that the model takes away, with 95 % intervals")
     axis.set_title(title, loc="left")
-    axis.legend(frameon=False, fontsize=8, loc="lower right")
+    axis.legend(frameon=False, fontsize=8, loc="center right")
     return fig
 
 
@@ -145,7 +207,7 @@ def plot_outcomes(bars: pd.DataFrame, labels: pd.DataFrame, target: float, stop:
             axis.vlines(at, *(100 * (path[name] / entry - 1) for name in ("low", "high")), color=GREY, linewidth=3)
         axis.plot(at, close, "o-", color="black", markersize=4, linewidth=0.6)
         for level, colour, name in ((target * width, BLUE, "target"), (-stop * width, RED, "stop")):
-            axis.axhline(level, color=colour, linestyle="--", label=f"{name} at {level:+.1f} %")
+            axis.axhline(level, color=colour, linestyle="--", label=f"{name} at {level:+.2g} %")
         axis.set_title(f"bought after the close of {bars.index[decided]:%Y-%m-%d}: {OUTCOMES[outcome]} "
                        f"on bar {last}, label {outcome:.0f}", loc="left", fontsize=10)
         axis.set_ylabel("from entry, %")
@@ -157,22 +219,27 @@ def plot_outcomes(bars: pd.DataFrame, labels: pd.DataFrame, target: float, stop:
 
 
 def plot_purge(labels: pd.DataFrame, train_size: int, test_size: int) -> Plot:
-    """The last training rows before a test block, each from its decision to its label's end: the block that purges most."""
+    """The last training rows before a test block, each from its decision to its label's end.
+
+    Of the blocks, the one before which most rows may train that are younger than a purged one.
+    """
     labels = labels[labels["label"].notna()]
-    train, test = min(WalkForward(train_size, test_size, label_end=labels["end"]).split(labels), key=lambda fold: len(fold[0]))
     row = np.arange(-SHOWN, 0)
-    ends = labels.index.searchsorted(labels["end"].iloc[test[0] + row]) - test[0]
-    kept = np.isin(test[0] + row, train)
-    oldest = row[~kept].min(initial=0)
+    folds = list(WalkForward(train_size, test_size, label_end=labels["end"]).split(labels))
+    trains = [np.isin(test[0] + row, train) for train, test in folds]
+    younger = [(kept & (row > row[~kept].min(initial=0))).sum() for kept in trains]
+    chosen = int(np.argmax(younger))
+    first, kept = folds[chosen][1][0], trains[chosen]
+    ends = labels.index.searchsorted(labels["end"].iloc[first + row]) - first
     fig, (axis,) = figure(size=(8.0, 4.6))
-    for chosen, colour, marker, name in ((kept, BLUE, "o", "trains"), (~kept, ORANGE, "X", "purged")):
-        axis.hlines(row[chosen], row[chosen], ends[chosen], color=colour, linewidth=2)
-        axis.plot(ends[chosen], row[chosen], marker, color=colour, markersize=5, linestyle="", label=name)
+    for rows, colour, marker, name in ((kept, BLUE, "o", "trains"), (~kept, ORANGE, "X", "purged")):
+        axis.hlines(row[rows], row[rows], ends[rows], color=colour, linewidth=2)
+        axis.plot(ends[rows], row[rows], marker, color=colour, markersize=5, linestyle="", label=name)
     axis.axvline(0, color="black", linewidth=1)
     axis.text(0.4, -SHOWN, "the model is fitted here,\nthe test begins", fontsize=9, va="bottom")
     axis.set_xlim(right=max(ends.max(), 10) + 1)
-    axis.set_title(f"Purged: {(~kept).sum()} rows; younger than the oldest of them, and fit to train: "
-                   f"{(kept & (row > oldest)).sum()}", loc="left")
+    axis.set_title(f"Purged: {(~kept).sum()}; younger than the oldest of them, and fit to train: {younger[chosen]}",
+                   loc="left")
     axis.set(xlabel="bars from the first test row: a line begins at the decision and ends when the label is known",
              ylabel="decision, bars before the test")
     axis.legend(frameon=False, loc="upper left")
@@ -188,7 +255,8 @@ def plot_break_even(bars: pd.DataFrame, others: pd.DataFrame, target: float, sto
     ratio = np.geomspace(0.1, 20, 200)
     fig, (axis,) = figure(size=(8.0, 4.2))
     axis.plot(ratio, 100 * ratio / (1 + ratio), color="black", label="share of wins needed to break even")
-    axis.plot(others["average_loss"] / others["average_win"], 100 * others["wins"], "s", color=GREY, label="other choices")
+    axis.plot(others["average_loss"] / others["average_win"], 100 * others["wins"], "s", color=GREY,
+              label="other choices")
     axis.plot(found["average_loss"] / found["average_win"], 100 * found["wins"], "o", color=ORANGE, markersize=10,
               label=f"target {target:g}, stop {stop:g}")
     axis.set(xscale="log", ylim=(0, 100), xlabel="average loss over average win (log scale)", ylabel="trades won, %")
