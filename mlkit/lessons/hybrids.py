@@ -117,11 +117,12 @@ def differences_to(results: dict, base: str, *, n_boot: int = 500, seed: int = 0
     """How much each Sharpe ratio a year is above that of `base`: value, and error, its standard deviation by luck.
 
     The days are drawn again in blocks of the cube root of their number, the same for all (circular block
-    bootstrap), each column at its own volatility. What never held anything is left out.
+    bootstrap), each column at its own volatility. Left out: what never held anything, and what is `base` itself.
     """
     from arch.bootstrap import CircularBlockBootstrap  # here, as it takes longer to import than pandas
     steady = at_equal_volatility(results)
     above = steady.drop(columns=base).sub(steady[base], axis=0)
+    above = above.loc[:, above.abs().max() > 1e-12]
     days = CircularBlockBootstrap(ceil(len(above) ** (1 / 3)), above.to_numpy(), seed=seed)
     drawn = days.apply(lambda values: values.mean(axis=0), n_boot)
     return pd.DataFrame({"value": above.mean(), "error": drawn.std(axis=0, ddof=1)})
@@ -157,21 +158,27 @@ def random_filters(bars: pd.DataFrame, strategy: FilteredStrategy, cost_bps: flo
     """The filter's own verdicts given to the wrong proposals: moved along, all by the same number of places, in a ring.
 
     So each lets as many proposals through as the filter does, in streaks as long, and knows nothing. Returns
-    DataFrame (n + 1, 3), the filter itself first: trades, profit (mean a trade, bps), sharpe.
+    DataFrame (n + 1, 5), the filter itself first: trades, profit (mean a trade, bps), sharpe, and the shares of the
+    rule's own trades that won, followed_won and refused_won.
     """
     first = strategy.first_decision(bars)
     at = np.flatnonzero(strategy.rule.decide(bars) > 0)
     at = at[at >= first]
     passes = strategy.scores(bars)[at] >= strategy.threshold
-    places = np.random.default_rng(seed).integers(1, max(len(at), 2), n)
+    rule = _followed(bars, strategy.rule, np.ones(len(bars), dtype=bool), first, cost_bps)
     rows = []
-    for place in [0, *places]:
+    for place in [0, *np.random.default_rng(seed).integers(1, max(len(at), 2), n)]:
         allowed = np.zeros(len(bars), dtype=bool)
         allowed[at] = np.roll(passes, place)
-        (result,) = trade(bars, {"": Followed(strategy.rule, allowed, first + 1)}, cost_bps).values()
-        earned = profits(result)
-        rows.append({"trades": len(earned), "profit": 1e4 * earned.mean(), "sharpe": result.metrics["sharpe"]})
+        result = _followed(bars, strategy.rule, allowed, first, cost_bps)
+        earned, (followed, refused) = profits(result), kept_and_refused(rule, result)
+        rows.append({"trades": len(earned), "profit": 1e4 * earned.mean(), "sharpe": result.metrics["sharpe"],
+                     "followed_won": (followed > 0).mean(), "refused_won": (refused > 0).mean()})
     return pd.DataFrame(rows)
+
+
+def _followed(bars, rule: Strategy, allowed: np.ndarray, first: int, cost_bps: float) -> BacktestResult:
+    return trade(bars, {"": Followed(rule, allowed, first + 1)}, cost_bps)[""]
 
 
 def as_good(random: pd.DataFrame, column: str = "profit") -> float:
@@ -292,14 +299,14 @@ def plot_worlds(many: pd.DataFrame) -> Figure:
     ways = list(many.columns[many.notna().all()])  # in every kind of world
     fig, axes = figure(len(kinds) // 2, size=(8.0, 1.0 + 1.0 * len(kinds)), columns=2)
     for axis, kind in zip(axes, kinds):
-        found, mean = many.loc[kind], many.loc[kind].mean()
+        found, mean = many.loc[kind, ways], many.loc[kind, ways].mean()
         for at, way in enumerate(ways):
             axis.plot(found[way], np.full(len(found), at), "o", color=GREY, markersize=4, alpha=0.6)
             axis.plot(mean[way], at, "|", color=BLUE, markersize=16, markeredgewidth=3)
         axis.axvline(0.0, color="black", linewidth=0.8)
         axis.set_title(f"{kind}: {mean.idxmax()} leads", loc="left", fontsize=10)
     axes[0].set_yticks(range(len(ways)), ways)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(ways) - 0.4, -0.6)
     for axis in axes[-2:]:
         axis.set_xlabel("Sharpe ratio after costs, a year")
     return fig
