@@ -93,6 +93,9 @@ def test_sizes_side_by_side(bars):
     table = sizes.size_table(results)
     assert table.loc["half", "share held"] == pytest.approx(0.5, abs=0.02)
     assert table.loc["all", "share held"] == pytest.approx(1.0, abs=0.02)
+    grown = backtest(planted_edge(1_400, 3, 0.5), sizes.FollowTheDay(), sizer=FixedFraction(0.5), execution=FREE)
+    assert grown.metrics["total_return"] > 1  # a share of what there is by then, not of what there was at first
+    assert sizes.size_table({"grown": grown}).loc["grown", "share held"] == pytest.approx(0.5, abs=0.02)
     assert table.loc["none"].isna()[["share held", "sharpe", "error"]].all()
     assert table.loc["all", "error"] == pytest.approx(np.sqrt(252 / len(bars)), rel=0.02)  # of a ratio near 0
     equal = sizes.at_equal_volatility(results)
@@ -115,8 +118,8 @@ def test_an_edge_that_turns_is_the_same_world_until_it_does():
     pd.testing.assert_frame_equal(turned.iloc[:3_000], whole.iloc[:3_000])
     assert leaning(turned.iloc[:3_000]) == pytest.approx(0.3, abs=0.06)
     assert leaning(turned.iloc[3_000:]) == pytest.approx(-0.3, abs=0.06)
-    moves = np.log(turned["close"]).diff().abs()
-    assert moves.iloc[3_000] < 6 * moves.median()  # it goes on where it stood
+    moves, against = (each["close"].pct_change() for each in (turned, planted_edge(6_000, 4, -0.3)))
+    assert moves.iloc[3_000:].to_numpy() == pytest.approx(against.iloc[3_000:].to_numpy())  # it goes on where it stood
     pd.testing.assert_frame_equal(sizes.edge_that_turns(500, 4, 0.3, turn=500), planted_edge(500, 4, 0.3))
 
 
@@ -188,6 +191,8 @@ def test_a_floor_remembers_and_looks_at_the_past_alone():
     returns = franc["close"].pct_change()
     assert (floor.dropna() >= returns.rolling(20).std()[floor.dropna().index]).all()
     assert floor.iloc[-1] == pytest.approx(returns.std())  # the quiet end leaves the floor
+    assert (floor.iloc[:250].dropna() == returns.rolling(20).std().iloc[:250].dropna()).all()  # too few to remember
+    assert sizes.fall_to_fear(franc).iloc[-1] == pytest.approx(-2 * np.sqrt(20) * returns.iloc[-60:].std())
     for forecast in (sizes.floored, sizes.fall_to_fear):
         assert audit_features(lambda each: forecast(each).to_frame("forecast"), franc.iloc[:400], n_cuts=3).clean
     assert (sizes.fall_to_fear(franc).dropna() < 0).all()
