@@ -15,15 +15,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mlkit.analysis import break_even_cost
+from mlkit.analysis import BreakEven, break_even_cost
 from mlkit.engine import (BacktestResult, Costs, IdealExecutionHandler, MLStrategy, RealisticExecutionHandler, Strategy,
                           backtest)
 from mlkit.engine.execution import BPS
 from mlkit.labels import next_return
-from mlkit.plots import BLUE, GREEN, GREY, ORANGE, figure
+from mlkit.plots import BLUE, CYCLE, GREEN, GREY, ORANGE, figure, metrics_table
 from mlkit.research import ExpectedReturn, OutOfSample
 
-FEW = 30  # fills: with fewer a break-even says nothing
 STRATUM = 20  # calls about moves of like size, of which the fortune teller gets the same share right
 
 # ------------------------------------------------------------------- bills
@@ -57,18 +56,10 @@ def delay_per_side(result: BacktestResult) -> tuple[float, float]:
     return mean / BPS, np.sqrt(((gained - mean * value) ** 2).sum()) / value.sum() / BPS
 
 
-def break_evens(bars: pd.DataFrame, traded: dict[str, BacktestResult], strategies: dict[str, Strategy], *,
-                n_boot: int = 500, seed: int = 0) -> pd.DataFrame:
-    """`break_even_cost` of each strategy, the busiest first: turnover (of `traded`, a year), break_even, low, high.
-
-    Left out are those with fewer than `FEW` fills.
-    """
-    rows = {}
-    for name, strategy in strategies.items():
-        if len(traded[name].fills) >= FEW:
-            found = break_even_cost(bars, strategy, n_boot=n_boot, seed=seed)
-            rows[name] = {"turnover": traded[name].metrics["turnover"], "break_even": float(found), "low": found.low,
-                          "high": found.high}
+def limit_table(limits: dict[str, BreakEven], traded: dict[str, BacktestResult]) -> pd.DataFrame:
+    """Break-even costs beside the turnover of `traded`, the busiest first: turnover (a year), break_even, low, high."""
+    rows = {name: {"turnover": traded[name].metrics["turnover"], "break_even": float(found), "low": found.low,
+                   "high": found.high} for name, found in limits.items()}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["turnover", "break_even", "low", "high"])
     return table.sort_values("turnover", ascending=False)
 
@@ -76,7 +67,7 @@ def break_evens(bars: pd.DataFrame, traded: dict[str, BacktestResult], strategie
 def by_size(bars: pd.DataFrame, strategy: Strategy, costs: Costs, sizes) -> pd.DataFrame:
     """The same strategy with more and more capital where orders move the price by the square-root law (factor 1).
 
-    returns : a row a size: impact and all costs of trading, bps a side, and total_return
+    returns : a row a size: impact and all costs of trading, in bps a side, and the total return
     Raises ValueError for bars without volume.
     """
     execution, rows = RealisticExecutionHandler(replace(costs, impact=1.0)), {}
@@ -84,8 +75,8 @@ def by_size(bars: pd.DataFrame, strategy: Strategy, costs: Costs, sizes) -> pd.D
         result = backtest(bars, strategy, execution=execution, cash=cash)
         side = per_side({"": result})[""]
         paid = -side.drop(["gross", "delay", "net"])
-        rows[f"{cash:,.0f}"] = {"impact": paid["impact"], "all costs": paid.sum(),
-                                "total_return": result.metrics["total_return"]}
+        rows[f"{cash:,.0f}"] = {"impact, bps": paid["impact"], "all costs, bps": paid.sum(),
+                                "total return": result.metrics["total_return"]}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("capital")
 
 
@@ -194,6 +185,12 @@ def by_lot(found: OutOfSample, bars: pd.DataFrame, features, execution, share: f
     return backtest(bars, strategy, execution=execution, minimum_edge_bps=1.0)
 
 
+def filter_table(results: dict[str, BacktestResult]) -> pd.DataFrame:
+    """Results side by side, formatted for reading: trades, exposure, return, Sharpe ratio, and bps kept a side."""
+    kept = per_side(results).loc["net"].map("{:.1f}".format).replace("nan", "-")
+    return metrics_table(results, ["n_trades", "exposure", "total_return", "sharpe"]).T.assign(**{"kept, bps a side": kept})
+
+
 def _waiting(found: OutOfSample, bars: pd.DataFrame, features, worth: ExpectedReturn) -> MLStrategy:
     """The strategy of these models, from the day on which its scores have a known worth."""
     strategy = MLStrategy(found, features, enter=0.5, exit=0.5, expected=worth)
@@ -204,23 +201,36 @@ def _waiting(found: OutOfSample, bars: pd.DataFrame, features, worth: ExpectedRe
 # ---------------------------------------------------------------- pictures
 
 
+def plot_profits(results: dict[str, BacktestResult], title: str) -> Figure:
+    """Profit so far of several results, from the first bar on which they could trade."""
+    return _plot_lines({name: _profit(result) for name, result in results.items()}, CYCLE, title)
+
+
 def plot_money(bars: pd.DataFrame, strategy: Strategy, *, cost_bps: float) -> Figure:
     """Profit so far at the prices decided on, after the wait, and after a cost a side: the waterfall in time."""
     result = backtest(bars, strategy, execution=RealisticExecutionHandler(Costs(cost_bps, 0.0, 0.0)))
-    when, net = result.returns.index, 100 * (result.equity / result.cash - 1.0)
+    net, fall = _profit(result), 100 * result.waterfall / result.cash
     paid = 100 * result.fills.groupby("timestamp")[["spread", "delay"]].sum().cumsum() / result.cash
     paid = paid.reindex(net.index).ffill().fillna(0.0)
     lines = {"at the prices decided on": net + paid.sum(axis=1), "after the wait": net + paid["spread"],
              f"after {cost_bps:g} bps a side": net}
+    return _plot_lines(lines, ((GREY, ":"), (ORANGE, "--"), (BLUE, "-")),
+                       f"{fall['gross']:+.0f} % as decided, {fall['delay']:+.0f} by the wait, {fall['spread']:+.0f} in "
+                       f"costs: {fall['net']:+.0f} %")
+
+
+def _profit(result: BacktestResult) -> pd.Series:
+    return 100 * (result.equity.loc[result.returns.index] / result.cash - 1.0)
+
+
+def _plot_lines(lines: dict[str, pd.Series], styles, title: str) -> Figure:
     fig, (axis,) = figure()
-    for (name, line), colour, style in zip(lines.items(), (GREY, ORANGE, BLUE), (":", "--", "-")):
-        axis.plot(when, line[when], color=colour, linestyle=style, linewidth=1.2, label=name)
+    for (name, line), (colour, style) in zip(lines.items(), styles):
+        axis.plot(line.index, line.to_numpy(), color=colour, linestyle=style, linewidth=1.2, label=name)
     axis.axhline(0.0, color="black", linewidth=0.8)
     axis.set(xlabel="date", ylabel="profit, % of the capital")
     axis.legend(frameon=False, loc="upper left")
-    fall = 100 * result.waterfall / result.cash
-    axis.set_title(f"{fall['gross']:+.0f} % as decided, {fall['delay']:+.0f} by the wait, {fall['spread']:+.0f} in costs: "
-                   f"{fall['net']:+.0f} %", loc="left")
+    axis.set_title(title, loc="left")
     return fig
 
 
@@ -230,7 +240,7 @@ def plot_break_evens(table: pd.DataFrame, cost_bps: float, title: str) -> Figure
     right = 1.1 * max([cost_bps, 1.0, *table[["break_even", "low", "high"]].replace(np.inf, np.nan).max().dropna()])
     kinds = {"pays this cost for certain": (table["low"] > cost_bps, "o", BLUE),
              "cannot pay it": (table["high"] < cost_bps, "x", ORANGE)}
-    kinds["cannot be said"] = (~(kinds["pays this cost for certain"][0] | kinds["cannot pay it"][0]), "s", GREY)
+    kinds["cannot be told"] = (~(kinds["pays this cost for certain"][0] | kinds["cannot pay it"][0]), "s", GREY)
     rows = np.arange(len(table))
     for name, (chosen, marker, colour) in kinds.items():
         axis.hlines(rows[chosen], table["low"][chosen], table["high"][chosen].clip(upper=right), color=colour, linewidth=2.5,
