@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from worlds import Scripted, make_bars, random_bars
 
 from mlkit.analysis import break_even_cost, cost_sensitivity, diagnose
-from mlkit.analysis.symptoms import CHECKS, VERDICTS, sharpe_interval
+from mlkit.analysis.symptoms import CHECKS, VERDICTS, Case, sharpe_interval
 from mlkit.engine import (BuyAndHold, Costs, FixedFraction, FixedQuantity, IdealExecutionHandler, MeanReversion,
                           MovingAverageCross, RealisticExecutionHandler, RiskManager, Strategy, backtest)
 from mlkit.markets import BarsError, load_bars, planted_edge, random_walk
@@ -343,7 +343,8 @@ def test_waterfalls_side_by_side_are_in_per_cent_of_the_capital():
         assert [text.get_text() for text in axis.texts] == [f"{value:+,.1f}" for value in expected]
         ends = [patch.get_x() + patch.get_width() for patch in axis.patches]
         assert ends[-2] == pytest.approx(ends[-1], abs=1e-9), "the last cost ends where net does"
-        assert axis.get_xlim() == plot.axes[0].get_xlim() and min(axis.get_ylim()[::-1]) < max(axis.get_ylim())
+        assert axis.get_xlim() == plot.axes[0].get_xlim()
+        assert axis.get_ylim()[0] > axis.get_ylim()[1], "gross is on top"
     assert [text.get_text() for text in plot.axes[0].get_yticklabels()][:2] == ["gross", "delay"]
     assert len(plot_waterfall(results["dear"].waterfall, "").axes[0].patches) == 8
 
@@ -421,6 +422,7 @@ SICK = [  # check, a result in which it fires, one in which it does not, the opt
      lambda: HEALTHY, {}),
     ("bankruptcy", lambda: shorted(100, 100, 150, 250), lambda: shorted(100, 100, 150, 190), {}),
     ("noise", lambda: backtest(random_walk(2_500, seed=1), MOMENTUM), lambda: HEALTHY, {}),
+    ("noise", lambda: backtest(random_walk(1_000, seed=5), MeanReversion()), lambda: HEALTHY, {}),  # 0.75 a year
     ("few trades", lambda: held(SMALL_GAINS[:29]), lambda: held(SMALL_GAINS[:30]), {}),
     ("one trade", lambda: held([*SMALL_GAINS, 0.5]), lambda: held(SMALL_GAINS), {}),
     ("one trade", lambda: held([1.0, 0.2, 0.2]), lambda: held([1.0] * 12), {}),  # the last made half of the money
@@ -442,6 +444,8 @@ SICK = [  # check, a result in which it fires, one in which it does not, the opt
      lambda: held(SMALL_GAINS, sizer=FixedQuantity(1_050.0)), {}),
     ("refused orders", lambda: backtest(EDGE, MOMENTUM, risk=Share(0.8)),
      lambda: backtest(EDGE, MOMENTUM, risk=Share(0.95)), {}),
+    ("refused orders", lambda: limited(max_exposure=0.9),
+     lambda: backtest(EDGE, Scripted(dict.fromkeys(range(1, 90), "BUY"))), {}),  # long already: no one refused that
     ("the market", lambda: backtest(EDGE, BuyAndHold()), lambda: HEALTHY, {}),
     ("benchmark", lambda: backtest(EDGE, BuyAndHold(), sizer=FixedFraction(0.5)), lambda: HEALTHY,
      {"benchmark": backtest(EDGE, BuyAndHold())}),
@@ -488,6 +492,25 @@ def test_a_healthy_strategy_gets_no_warning():
         assert found.empty and repr(found) == "Nothing found in 14 checks." and "<td" not in found._repr_html_()
     cut = HEALTHY.orders["reason"] == "cash"
     assert cut.sum() > 100, "many buys are cut a little by a gap up, and that is no finding"
+
+
+def test_half_of_a_rising_market_is_nothing_of_ones_own():
+    bars = planted_edge(2_500, seed=1, strength=0.1, drift=0.001)
+    half, benchmark = backtest(bars, BuyAndHold(), sizer=FixedFraction(0.5)), backtest(bars, BuyAndHold())
+    found = checks(half, benchmark=benchmark)
+    assert found["noise"] == "ok" and found["benchmark"] == "warning"
+
+
+def test_where_the_instrument_always_moves_alike_there_is_no_calm_half():
+    doubling = make_bars(100 * 2.0 ** np.arange(80), volume=None)
+    assert checks(backtest(doubling, BuyAndHold()))["volatility"] == "cannot say"
+
+
+def test_what_was_traded_is_the_mean_of_the_instruments_on_a_common_clock():
+    first = make_bars([100.0, 110, 110, 121, 121])
+    second = make_bars([50.0, 50, 50, 60, 60]).iloc[[0, 1, 3, 4]]
+    result = backtest({"A": first, "B": second}, BuyAndHold(), sizer=FixedFraction(0.4))
+    np.testing.assert_allclose(Case(result, None, None).market, [0.0, 0.05, 0.0, 0.15, 0.0], atol=1e-12)
 
 
 def test_a_loss_before_any_cost_is_called_that():
@@ -538,6 +561,8 @@ WORLDS = {
     "event loop": lambda: backtest(EDGE, MOMENTUM, engine="events"),
     "closes alone": lambda: backtest(load_bars("EURUSD").iloc[:500], MeanReversion(10)),
     "intraday": lambda: backtest(EDGE.set_axis(HOURS), MOMENTUM),
+    "one bar, filled on it": lambda: backtest(
+        make_bars([100.0]), BuyAndHold(), execution=RealisticExecutionHandler(unsafe_same_bar=True)),
     "bankrupt at once": lambda: shorted(100, 300, 300),
     "bankrupt later": lambda: shorted(100, 100, *np.linspace(100, 260, 90)),
     "holes in volume": lambda: backtest(random_bars(3, holes=True), MovingAverageCross(2, 5)),

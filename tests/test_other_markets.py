@@ -50,6 +50,7 @@ CLAIMS = [
     ("05", MARKETS, "the leader leads", lambda r: r["accuracy_best"] >= r["accuracy_logistic"]),
     ("05", WALK, "a model calls half of the days", lambda r: near(r["accuracy_logistic"], 0.5)),
     ("05", WALK, "next to no family beats the coin", lambda r: r["beat_the_coin"] <= 2),
+    ("05", WALK, "luck explains the leader", lambda r: r["luck_against_coin"] > 0.05),
     ("05", WALK, "nothing is found after counting the tries", lambda r: r["deflated_sharpe"] < 0.95),
 ]
 

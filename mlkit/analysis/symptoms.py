@@ -169,7 +169,9 @@ def _period(case) -> tuple[str, str]:
 def _volatility(case) -> tuple[str, str]:
     if case.fills.empty:
         return NO_TRADE
-    spread = np.append(np.nan, rolling_moments(case.market, WINDOW)[1][:-1])[len(case.market) - len(case.returns):]
+    bars = len(case.market)  # the first of them has no return, and each is told by what came before it
+    spread = np.append([np.nan, np.nan], rolling_moments(case.market[1:], WINDOW)[1][:-1])
+    spread = spread[bars - len(case.returns):bars]
     known = np.isfinite(spread)
     wild = spread > np.median(spread[known]) if known.any() else known
     if not wild.any():

@@ -23,6 +23,7 @@ from mlkit.research import OutOfSample, walk_forward
 from mlkit.splits import WalkForward
 
 NAIVE = ("last 5 days", "last 20 days")
+TICKS = [step * 10.0**power for power in range(-2, 3) for step in (1, 2, 5)]  # percent, on a logarithmic scale
 MARKS = ((GREY, "x"), (GREEN, "+"), (BLUE, "o"), (ORANGE, "s"), (RED, "^"))
 
 # ------------------------------------------------------------ measurements
@@ -142,8 +143,8 @@ def plot_reviews(reviews: pd.DataFrame, limit: float) -> Figure:
     axis.axvline(100 * limit, color=GREY, linestyle="--", linewidth=1)
     axis.set(xscale="log", yscale="log", xlabel=f"forecast volatility, % a year (dashed: the limit, {limit:.0%})",
              ylabel="what came, % a year")
-    for side in (axis.xaxis, axis.yaxis):
-        side.set_major_formatter(lambda value, _: f"{value:g}")
+    for side, (low, high) in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
+        side.set_ticks(ticks := [tick for tick in TICKS if low <= tick <= high], [f"{tick:g}" for tick in ticks])
         side.set_minor_formatter(lambda value, _: "")
     axis.legend(frameon=False)
     over = (known["realised"] > limit).groupby(refused).mean().reindex([False, True])

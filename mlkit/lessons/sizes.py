@@ -160,7 +160,7 @@ def asked(sizer, bars: pd.DataFrame) -> pd.Series:
 
 
 def floored(bars: pd.DataFrame) -> pd.Series:
-    """Volatility a bar (n,): of the last 20 returns, but never less than that of all returns so far."""
+    """Volatility a bar (n,): of the last 20 returns, but never less than that of all so far, once there are 250."""
     returns = bars["close"].pct_change()
     return returns.rolling(20).std().clip(lower=returns.expanding(250).std())
 
