@@ -52,6 +52,23 @@ CLAIMS = [
     ("05", WALK, "next to no family beats the coin", lambda r: r["beat_the_coin"] <= 2),
     ("05", WALK, "luck explains the leader", lambda r: r["luck_against_coin"] > 0.05),
     ("05", WALK, "nothing is found after counting the tries", lambda r: r["deflated_sharpe"] < 0.95),
+    ("06", MARKETS, "the two lines cross", lambda r: 0 < r["crossing"] < 50),
+    ("06", WALK, "no model can pay for its trades", lambda r: r["can_pay"] == 0),
+    ("07", MARKETS, "a frozen model loses its edge, one that forgets keeps it",
+     lambda r: r["frozen_in_world"] < 0.5 < r["rolling_250_in_world"]),
+    ("07", MARKETS, "a hit rate is slow, residuals are quick", lambda r: 5 * r["delay_residual"] < r["delay_hit_rate"]),
+    ("07", WALK, "half of the days, before and after", lambda r: near(r["tested"], 0.5) and near(r["live"], 0.5)),
+    ("08", MARKETS, "three times Kelly ruins most", lambda r: r["players_with_less"] > 0.9),
+    ("08", MARKETS, "EWMA is ahead of the last 20 days", lambda r: r["qlike_ewma"] < r["qlike_last_20"]),
+    ("08", MARKETS, "a hard limit saves where the edge turned only",
+     lambda r: r["hard_limit_turned"] > 0 and r["hard_limit_alive"] < 0.5),
+    ("08", WALK, "luck explains the best size", lambda r: r["luck"] > 0.05),
+    ("09", MARKETS, "where the truth is known, the filter beats coins", lambda r: r["coins_as_good_made"] < 0.1),
+    ("09", WALK, "the rule is shipped as it is", lambda r: r["shipped"] == "rule" and r["coins_as_good"] > 0.05),
+    ("10", MARKETS, "every attack is refused", lambda r: r["refused"] == 6),
+    ("10", MARKETS, "the right challenger wins, the wrong one does not",
+     lambda r: r["gain_low"] > 0 > r["refused_difference"]),
+    ("10", WALK, "it is not shipped", lambda r: not r["ship"] and near(r["accuracy_held_out"], 0.5, 0.06)),
 ]
 
 

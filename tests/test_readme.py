@@ -57,6 +57,7 @@ def test_the_examples_run(tmp_path, monkeypatch):
     assert len(result.fills) > 100 and len(scope["table"]) == 12
     assert scope["found"].models.obstacle == "" and len(scope["ledger"]) == 1
     assert scope["result"].signals["model"].str.startswith("logistic ").all()
+    assert scope["registry"].champion("ge-daily") and len(scope["result"].risk)
 
 
 def test_the_table_of_lessons_is_what_the_lessons_say():
