@@ -33,7 +33,8 @@ class RiskManager:
 
     max_position : value of one symbol's position
     max_exposure : gross value of all positions, working orders counted
-    max_drawdown : below the equity peak, new risk is refused (0.2: a fifth down)
+    max_drawdown : below the equity peak, new risk is refused (0.2: a fifth down); what is held is not
+        sold, and may fall further
     """
 
     max_position: float | None = None

@@ -196,8 +196,13 @@ def _span(bars) -> dict | None:
     if not isinstance(bars, pd.DataFrame) or not isinstance(bars.index, pd.DatetimeIndex) or not len(bars):
         raise RegistryError(f"trained_on is the table of bars the model was trained on, not {type(bars).__name__}")
     values = bars.index.as_unit("ns").asi8.tobytes() + bars.select_dtypes("number").to_numpy(dtype=float).tobytes()
-    return {"symbol": str(bars.attrs.get("symbol", "")), "first": str(bars.index[0]), "last": str(bars.index[-1]),
+    return {"symbol": str(bars.attrs.get("symbol", "")), "first": shown(bars.index[0]), "last": shown(bars.index[-1]),
             "rows": len(bars), "sha256": sha256(values)}
+
+
+def shown(stamp) -> str:
+    """A time in words: the day alone where it is midnight."""
+    return str(stamp).removesuffix(" 00:00:00")
 
 
 def _number(name: str, value) -> float:

@@ -75,14 +75,15 @@ class LateBar(ValueError):
 class Monitor:
     """Detectors over one model, fed once a bar.
 
-    reference : a Reference; of 100 rows at least
+    reference : a Reference, of 100 rows at least and better of 2,000: a short one is off by chance itself. On a
+        random walk, 250 rows gave six times the false alarms that are stated, 2,000 as many as are stated
     window : bars of a population stability index, looked at once a window
     run_length : bars between two false alarms of each detector, on average, while all is as in the reference
     seed : of the draws by which thresholds are found
 
     `.alerts`, all so far; `.detectors`, a DataFrame: detector, threshold, level, run_length. With d detectors
-    some alarm is false every run_length / d bars. The run length holds for a world that is the reference's:
-    how far the reference itself is off by chance is not in it (with 2,000 rows, a fifth either way is ordinary).
+    some alarm is false every run_length / d bars. The run length holds for a world that is the reference's
+    (with 2,000 rows, a fifth either way is ordinary).
     A bar fed again is ignored (it returns None and counts in `.ignored`), an older one raises LateBar.
     """
 

@@ -19,6 +19,7 @@ from sklearn.base import clone
 
 from mlkit.labels import direction
 from mlkit.models.scoring import Schedule, scores_of
+from mlkit.production.contents import shown
 from mlkit.production.registry import ChampionChanged, ModelRegistry, RegistryError
 from mlkit.production.store import place, sealed
 
@@ -91,14 +92,14 @@ def retrain(registry: ModelRegistry, name: str, bars: pd.DataFrame, *, model=Non
     version = registry.register(
         name, challenger, features=champion.features, trained_on=bars.loc[: y["end"][train].max()],
         metrics={f"{kind}_{who}": float(values.mean()) for who, values in losses.items()} | {"holdout_rows": holdout})
-    reason = (f"{kind} loss on {holdout} rows neither had seen, {arena[0]} to {arena[-1]}: version {champion.version} "
+    reason = (f"{kind} loss on {holdout} rows neither had seen, {shown(arena[0])} to {shown(arena[-1])}: version {champion.version} "
               f"{losses['champion'].mean():.6g}, version {version.version} {losses['challenger'].mean():.6g}; difference "
               f"{gain.mean():+.3g} ({confidence:.0%}: {low:+.3g} to {high:+.3g}): "
               + ("the challenger is better by more than luck" if wins else "not better by more than luck, the champion stays"))
     if wins:
         registry.promote(name, version.version, reason=reason, replacing=champion.version)
     decision = Decision(name, wins, champion.version, version.version, float(gain.mean()), low, high, confidence, kind,
-                        holdout, str(arena[0]), str(arena[-1]), reason)
+                        holdout, shown(arena[0]), shown(arena[-1]), reason)
     place(registry.folder / name / "decisions", lambda number: {"decision.json": sealed(asdict(decision))})
     return decision
 
@@ -126,11 +127,11 @@ def _refuse_seen(champion, arena: pd.DatetimeIndex, earlier: pd.DataFrame) -> No
                            "with trained_on=bars")
     if pd.Timestamp(trained["last"]) > arena[0]:
         raise CannotDecide(f"version {champion.version} of {champion.name} was trained on bars up to {trained['last']}, and the "
-                           f"arena begins on {arena[0]}: wait for more bars, or take a shorter holdout")
+                           f"arena begins on {shown(arena[0])}: wait for more bars, or take a shorter holdout")
     chosen = earlier[earlier["challenger"] == champion.version] if len(earlier) else earlier
     if len(chosen) and pd.Timestamp(chosen["last"].iloc[-1]) >= arena[0]:
         raise CannotDecide(f"version {champion.version} of {champion.name} was chosen on bars up to {chosen['last'].iloc[-1]}, and "
-                           f"the arena begins on {arena[0]}: wait for more bars, or take a shorter holdout")
+                           f"the arena begins on {shown(arena[0])}: wait for more bars, or take a shorter holdout")
 
 
 def _template(model):
