@@ -1,8 +1,9 @@
 # The course's commands. They need Python 3.11 to 3.13, make and git; the rest is made once, in .venv.
 #   PYTHON=python3.12 chooses another Python; DEEP=1 adds the optional deep-learning packages;
-#   TESTS=... and LAB=... are handed to pytest and to JupyterLab.
+#   TESTS=... and LAB=... are handed to pytest and to JupyterLab; JOBS=1 runs the tests one after the other.
 
 PYTHON ?= python3
+JOBS ?= auto
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check
@@ -32,7 +33,7 @@ course: $(INSTALLED) ## run every lesson, then read runs/course/index.html
 
 test: $(INSTALLED) ## unit tests, properties, every notebook against its outputs and on another market
 	@$(if $(DEEP_LEFT_OUT),echo "$(DEEP_LEFT_OUT) needs torch and is left out: make test DEEP=1 runs it too.")
-	@$(PY) -m pytest $(TESTS)
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile $(TESTS)
 
 test-all: override TESTS += --all
 test-all: test ## the same, and each lesson on a stock, a currency and a random walk; takes longer

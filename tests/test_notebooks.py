@@ -157,9 +157,9 @@ def test_ids_are_kept_and_missing_ones_are_derived():
 
 def make_test(project):
     """What `make test` runs, with this repository's own configuration: its run, the notebooks seen, the red ones."""
-    assert "@$(PY) -m pytest $(TESTS)\n" in (ROOT / "Makefile").read_text()
+    assert "@$(PY) -m pytest -n $(JOBS) --dist loadfile $(TESTS)\n" in (ROOT / "Makefile").read_text()
     report = project / "report.xml"
-    done = subprocess.run([sys.executable, "-m", "pytest", f"--junit-xml={report}"], cwd=project,
+    done = subprocess.run([sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", f"--junit-xml={report}"], cwd=project,
                           capture_output=True, text=True, timeout=300)
     red, seen = set(), set()
     for case in ElementTree.parse(report).iter("testcase"):
