@@ -232,7 +232,7 @@ def run_world(bars: pd.DataFrame, cost_bps: float = WORLD_COST) -> dict[str, Bac
     ways = {"rule": FOLLOW, "replaced": model, "filtered": FilteredStrategy(FOLLOW, found, WORLD_FEATURES),
             "vote": CombinedStrategy([FOLLOW, model]), "switch": RegimeSwitch(follow_or_fade, {1.0: FOLLOW, -1.0: FADE})}
     if "regime" in bars:
-        ways["best filter"] = RegimeSwitch(_truth, {1.0: FOLLOW})
+        ways["best filter"] = Followed(FOLLOW, (bars["regime"] > 0).to_numpy(), FOLLOW.lookback)
         ways["best switch"] = RegimeSwitch(_truth, {1.0: FOLLOW, -1.0: FADE})
     return trade(bars, ways, cost_bps)
 
