@@ -148,8 +148,10 @@ def audit(target, source, last):
               help="All bars up to now: a bundled instrument, or a .csv or .parquet file of bars.")
 @click.option("--holdout", default=250, show_default=True, type=click.IntRange(min=60),
               help="Judge on so many of the last bars, which neither model has seen.")
-@click.option("--train-size", type=click.IntRange(min=1), help="Let the challenger learn from so many bars before them; all if left out.")
-@click.option("--confidence", default=0.9, show_default=True, type=click.FloatRange(0.5, 0.999), help="Of the interval that must be won.")
+@click.option("--train-size", type=click.IntRange(min=1),
+              help="Let the challenger learn from so many bars before them; all if left out.")
+@click.option("--confidence", default=0.9, show_default=True, type=click.FloatRange(0.5, 0.999),
+              help="Of the interval that must be won.")
 def retrain(folder, name, source, holdout, train_size, confidence):
     """Train a challenger and promote it only if it beats the champion on bars neither has seen.
 
@@ -166,7 +168,8 @@ def retrain(folder, name, source, holdout, train_size, confidence):
 
     try:
         bars = read_bars(source) if Path(source).suffix else load_bars(source)
-        decision = decide(ModelRegistry(folder), name, bars, holdout=holdout, train_size=train_size, confidence=confidence)
+        decision = decide(ModelRegistry(folder), name, bars, holdout=holdout, train_size=train_size,
+                          confidence=confidence)
     except (OSError, ValueError) as error:
         raise click.ClickException(f"not decided: {error}") from error
     click.echo(decision.reason)

@@ -331,7 +331,8 @@ class Run:
             self.retire(book, OrderState.CANCELLED, OrderReason.REPLACED)
         wait = 0 if signal is None or self.execution.unsafe_same_bar else 1 + self.execution.latency_bars
         at = signal.timestamp if signal else book.timestamps[book.at]
-        event = OrderEvent(len(self.record.orders) + 1, at, book.symbol, quantity, decision_price, cause, signal.stop if signal else None, signal.target if signal else None,
+        event = OrderEvent(len(self.record.orders) + 1, at, book.symbol, quantity, decision_price, cause,
+                           signal.stop if signal else None, signal.target if signal else None,
                            getattr(self.sizer, "lot_size", None) if signal else None)
         book.order = WorkingOrder(event, self.clock, book.at + wait, self.costs.commission_min)
         self.record.orders.append(book.order)

@@ -140,7 +140,8 @@ def alternating(decisions: np.ndarray) -> np.ndarray:
 def _sizes(sizer, fractions, cash, close, price, costs):
     """(units wanted by each order, units of each fill, commissions, cash after each fill), or None.
 
-    fractions : (buys,) of the equity, None for a fixed quantity; close : (orders,) at the decisions; price : (fills,). Buys and sells take turns, from flat with `cash`.
+    fractions : (buys,) of the equity, None for a fixed quantity; close : (orders,) at the decisions; price :
+        (fills,). Buys and sells take turns, from flat with `cash`.
     """
     rate, fee, fills = costs.commission_rate, costs.commission_min, len(price)
     wanted, units = np.empty(len(close)), np.empty(fills)

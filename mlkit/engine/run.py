@@ -14,23 +14,20 @@ from tqdm.auto import tqdm
 
 from mlkit.engine.books import Book
 from mlkit.engine.execution import BPS, RealisticExecutionHandler
-from mlkit.engine.hybrids import CombinedStrategy, FilteredStrategy
 from mlkit.engine.loop import Run
 from mlkit.engine.many import rows_of
+from mlkit.engine.plan import Plan, checked_decisions, is_shipped
 from mlkit.engine.portfolio import Portfolio, is_positive
 from mlkit.engine.replay import Jump, Prices, in_whole_trades, whole_trades, why_not
 from mlkit.engine.result import BacktestResult
 from mlkit.engine.risk import RiskManager
-from mlkit.engine.sharing import shared
 from mlkit.engine.sizing import FixedFraction, FixedQuantity
-from mlkit.engine.strategies import (BuyAndHold, MeanReversion, MLStrategy, MovingAverageCross, Strategy,
-                                     uses_decide)
+from mlkit.engine.strategies import Strategy, uses_decide
 from mlkit.markets import BarsError, check_bars
 from mlkit.metrics import periods_per_year
 from mlkit.overfitting.ledger import is_counting, note_trials
 
 ENGINES = ("auto", "events", "replay")
-SHIPPED = (BuyAndHold, MeanReversion, MovingAverageCross, MLStrategy, FilteredStrategy, CombinedStrategy)
 
 
 def backtest(bars, strategy: Strategy, *, execution=None, risk=None, sizer=None, cash: float = 100_000.0,
@@ -100,7 +97,7 @@ class Desk:
         if engine == "replay" and obstacle:
             raise ValueError(f"the replay cannot run this: {obstacle}; engine=\"auto\" or \"events\" can")
         replayed = engine != "events" and not obstacle
-        if not obstacle and _is_shipped(strategy):
+        if not obstacle and is_shipped(strategy):
             settings = parts  # values that cannot change, and a `decide` that changes nothing
         else:
             strategy, settings = copy.deepcopy(strategy), copy.deepcopy(parts)
@@ -120,8 +117,9 @@ class Desk:
         parts = {"execution": execution, "risk": RiskManager() if risk is None else risk,
                  "sizer": FixedFraction(1.0) if sizer is None else sizer}
         _check_strategy(strategy)
-        if (engine not in ("auto", "replay") or not _is_shipped(strategy) or not is_positive(cash) or minimum_edge_bps
-                or not uses_decide(strategy) or type(parts["sizer"]) not in (FixedFraction, FixedQuantity) or why_not(self.tables, True, **parts) or not in_whole_trades(allow_short=allow_short, **parts)):
+        if (engine not in ("auto", "replay") or not is_shipped(strategy) or not is_positive(cash) or minimum_edge_bps
+                or not uses_decide(strategy) or type(parts["sizer"]) not in (FixedFraction, FixedQuantity)
+                or why_not(self.tables, True, **parts) or not in_whole_trades(allow_short=allow_short, **parts)):
             return None
         _check_volume(self.tables, execution.costs, strategy.symbol)
         return checked_decisions(strategy, self.tables[self.prices.symbol])
@@ -159,55 +157,6 @@ class Desk:
         run = (Jump if replayed else Run)(books, _timeline(self.index, tables, books), strategy, portfolio=portfolio,
                                           **settings)
         return run.run(partial(tqdm, desc="backtest", unit=" bars", unit_scale=True) if progress else iter)
-
-
-class Plan:
-    """What is worked out at once before a run, of one instrument, each value by its bar and those before.
-
-    arrays : dict of arrays (n,) or None: decisions and scores of the strategy, sizing (what the sizer
-        forecasts), risk (what the risk manager does), edge (what the strategy expects to earn)
-    first : the first bar on which something can be decided; n where this instrument is not traded
-    """
-
-    def __init__(self, strategy, symbol: str, table: pd.DataFrame, vectorised: bool, settings: dict):
-        self.arrays, self.first = dict.fromkeys(("decisions", "scores", "sizing", "risk", "edge")), len(table)
-        if strategy.symbol not in (None, symbol):
-            self.arrays["decisions"] = np.zeros(len(table), dtype=np.int8) if vectorised else None
-            return
-        if vectorised:
-            self.arrays |= zip(("decisions", "scores"), _decisions(strategy, table))
-        self.arrays["sizing"] = forecast_of(settings["sizer"], table)
-        self.arrays["risk"] = forecast_of(settings["risk"], table)
-        if settings["minimum_edge"]:
-            self.arrays["edge"] = _one_a_bar(strategy.expected_returns(table), table, f"{type(strategy).__name__}.expected_returns")
-        self.first = max(strategy.first_decision(table), *(_first_known(self.arrays[name]) for name in ("sizing", "risk", "edge")))
-
-
-def forecast_of(part, table: pd.DataFrame) -> np.ndarray | None:
-    """What a sizer or risk manager forecasts at each close (n,); None for one that forecasts nothing."""
-    if not hasattr(part, "forecast"):
-        return None
-    make = partial(_one_a_bar_of, part, table)
-    return shared(table, "forecast", make, part)
-
-
-def _one_a_bar_of(part, table):
-    return _one_a_bar(part.forecast(table.copy(deep=False)), table, f"{type(part).__name__}.forecast")
-
-
-def _one_a_bar(values, table: pd.DataFrame, name: str) -> np.ndarray:
-    values = np.array(values, dtype=float)
-    if values.shape != (len(table),):
-        raise ValueError(f"{name} gave an array of shape {values.shape} for {len(table)} bars: one number a bar is due")
-    return values
-
-
-def _first_known(values: np.ndarray | None) -> int:
-    """Position of the first number; 0 where nothing is forecast, so that nothing has to be waited for."""
-    if values is None:
-        return 0
-    known = ~np.isnan(values)
-    return int(known.argmax()) if known.any() else len(values)
 
 
 def compare(bars, strategies: dict[str, Strategy], **options) -> dict[str, BacktestResult]:
@@ -295,50 +244,6 @@ def _check_volume(tables: dict, costs, traded: str | None) -> None:
         if traded in (None, symbol) and "volume" not in table and (costs.impact or costs.max_participation < 1):
             raise ValueError(f"{symbol} has no volume: impact and max_participation cannot be worked out there; "
                              f"set impact=0 and max_participation=1.0")
-
-
-def _decisions(strategy: Strategy, table: pd.DataFrame) -> tuple:
-    """(decisions, scores or None) of a strategy for one instrument."""
-    if not _is_shipped(strategy):
-        table = table.copy(deep=False)  # what a `decide` writes into it stays there
-    if strategy.scores is None:
-        return checked_decisions(strategy, table), None
-    scores = np.asarray(strategy.scores(table), dtype=float)
-    if scores.shape != (len(table),):
-        raise ValueError(f"{type(strategy).__name__}.scores gave an array of shape {scores.shape} for {len(table)} bars")
-    return checked_decisions(strategy, table), scores
-
-
-def _is_shipped(strategy: Strategy) -> bool:
-    """Whether this strategy, with all it is made of, is ours: its `decide` changes nothing, in it or in the bars."""
-    return type(strategy) in SHIPPED and all(map(_is_shipped, strategy._members))
-
-
-def checked_decisions(strategy: Strategy, bars: pd.DataFrame) -> np.ndarray:
-    """The strategy's decisions (n,), int8; what comes before its first is 0.
-
-    Raises ValueError for a wrong length, or for anything but 1, -1 and 0 where a decision is due.
-    """
-    name, first = type(strategy).__name__, strategy.first_decision(bars)
-    decisions = np.asarray(strategy.decide(bars))
-    if _is_shipped(strategy):  # its own array, of what it may hold
-        decisions[:first] = 0
-        return decisions
-    if decisions.shape != (len(bars),):
-        raise ValueError(f"{name}.decide gave an array of shape {decisions.shape} for {len(bars)} bars: "
-                         f"one decision a bar is due, shape ({len(bars)},)")
-    if decisions.dtype == np.int8:
-        bad = decisions.view(np.uint8) + np.uint8(1) > 2  # -1, 0 and 1 are 0, 1 and 2 there
-    else:
-        bad = ~np.isin(decisions, (-1, 0, 1))
-    bad[:first] = False
-    if bad.any():
-        at = int(np.argmax(bad))
-        raise ValueError(f"{name}.decide gave {decisions[at]} on {bars.index[at]}: a decision is 1 (buy), "
-                         f"-1 (sell) or 0 (nothing)")
-    checked = np.zeros(len(bars), dtype=np.int8)
-    checked[first:] = decisions[first:]
-    return checked
 
 
 def _union(tables: dict) -> pd.DatetimeIndex:

@@ -311,9 +311,10 @@ def sizing_table(result, window: int = 20) -> pd.DataFrame:
     equity = result.equity
     below = equity / np.maximum(equity.cummax(), result.cash) - 1.0
     value = (trades["quantity"].abs() * trades["entry_price"]).to_numpy()
-    return pd.DataFrame({"confidence": strength.reindex(decided).to_numpy(), "volatility": volatility.reindex(decided).to_numpy(),
-                         "drawdown": below.reindex(decided).to_numpy(), "exposure": 0.0,
-                         "outcome": trades["net_profit"].to_numpy() / value}, index=decided.rename("timestamp"))
+    state = {"confidence": strength, "volatility": volatility, "drawdown": below}
+    table = pd.DataFrame({name: values.reindex(decided).to_numpy() for name, values in state.items()},
+                         index=decided.rename("timestamp"))
+    return table.assign(exposure=0.0, outcome=trades["net_profit"].to_numpy() / value)
 
 
 def _volatility_forecast(source, features, window: int) -> Forecast:
