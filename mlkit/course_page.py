@@ -18,6 +18,9 @@ OFFLINE_TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block jupyter_widgets -%}{%- endblock -%}
+{%- block html_head_css -%}{{ super() }}
+<style>.jp-InputArea-editor pre { white-space: pre-wrap; overflow-wrap: anywhere; }</style>
+{%- endblock -%}
 """
 
 INDEX = Template("""<!DOCTYPE html>
