@@ -1,13 +1,14 @@
-"""Lesson 09's helpers: what a filter learns, what coins look like, and made worlds in which the right answer is known."""
+"""Lesson 09's helpers: what a filter learns, what coins look like, and made worlds whose answer is known."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from worlds import random_bars
 
-from mlkit import (BuyAndHold, Confidence, Costs, FeatureSet, FilteredStrategy, FixedFraction, LaggedReturns, MeanReversion,
-                   MLStrategy, PriceToAverage, RealisticExecutionHandler, audit_features, audit_split, audit_strategy,
-                   backtest, direction, load_bars, meta_label, random_walk, regime_switching, trade_return)
+from mlkit import (BuyAndHold, Confidence, Costs, FeatureSet, FilteredStrategy, FixedFraction, LaggedReturns,
+                   MLStrategy, MeanReversion, PriceToAverage, RealisticExecutionHandler, audit_features, audit_split,
+                   audit_strategy, backtest, direction, load_bars, meta_label, random_walk, regime_switching,
+                   trade_return)
 from mlkit.engine import compare
 from mlkit.lessons import hybrids as lesson
 
@@ -149,7 +150,7 @@ def made_results(seed, n=2_000, extra=0.0):
 def test_a_difference_is_one_of_sharpe_ratios_on_the_same_days():
     results = made_results(1)
     table = lesson.differences_to(results, "rule", n_boot=400)
-    assert list(table.index) == [f"way {number}" for number in range(5)]  # no more of the same, and none that never held
+    assert list(table.index) == [f"way {number}" for number in range(5)]  # not the same again, not what never held
     sharpe = {name: np.sqrt(252) * result.returns.mean() / result.returns.std() for name, result in results.items()
               if name != "never"}
     assert table["value"].to_numpy() == pytest.approx([sharpe[name] - sharpe["rule"] for name in table.index])
@@ -191,9 +192,12 @@ def test_the_first_of_the_random_filters_is_the_filter_itself(bars, filtered):
     followed, refused = lesson.kept_and_refused(real["rule"], real["filtered"])
     assert random.loc[0, "profit"] == pytest.approx(1e4 * earned.mean()) and random.loc[0, "trades"] == len(earned)
     assert random.loc[0, "sharpe"] == pytest.approx(real["filtered"].metrics["sharpe"])
-    assert random.loc[0, ["followed_won", "refused_won"]].tolist() == pytest.approx([(followed > 0).mean(), (refused > 0).mean()])
+    won = [(followed > 0).mean(), (refused > 0).mean()]
+    assert random.loc[0, ["followed_won", "refused_won"]].tolist() == pytest.approx(won)
     assert len(random) == 9 and random["trades"][1:].std() > 0
     assert random.equals(lesson.random_filters(bars, filtered, COST, n=8, seed=1))
+    everything = FilteredStrategy(RULE, filtered.model, FEATURES, threshold=0.0)
+    assert (lesson.random_filters(bars, everything, COST, n=5)["trades"] == len(lesson.profits(real["rule"]))).all()
 
 
 def test_as_good_counts_the_filter_itself():
@@ -232,7 +236,8 @@ def test_coins_tell_a_filter_that_chooses_from_one_that_does_not():
 
 
 def test_echo_by_hand_and_without_a_look_ahead():
-    bars = pd.DataFrame({"close": 100 * np.cumprod([1.0, 1.1, 1.1, 0.9, 0.9, 1.2])}, pd.date_range("2024-01-01", periods=6))
+    close = 100 * np.cumprod([1.0, 1.1, 1.1, 0.9, 0.9, 1.2])
+    bars = pd.DataFrame({"close": close}, pd.date_range("2024-01-01", periods=6))
     echo = lesson.Echo(2)(bars)["echo_2"]
     r = bars["close"].pct_change().to_numpy()
     assert echo.iloc[:3].isna().all() and lesson.Echo(2).lookback == 4
@@ -320,4 +325,6 @@ def test_pictures_say_what_the_numbers_say(bars, filtered, many):
     assert axis.lines[0].get_xdata()[0] == random["profit"][0] and axis.lines[1].get_xdata()[0] == 12.0
     assert sum(patch.get_height() for patch in axis.patches) == 5
     axes = lesson.plot_worlds(many).axes
+    bars_drawn = [line.get_xdata()[0] for line in axes[1].lines if line.get_marker() == "|"]
+    assert bars_drawn == pytest.approx(many.loc["it is wrong"].mean().dropna().tolist())
     assert [axis.get_title(loc="left") for axis in axes][1] == "it is wrong: replaced leads" and len(axes) == 4

@@ -41,7 +41,7 @@ def traded_value(result: BacktestResult) -> np.ndarray:
 
 def per_side(results: dict[str, BacktestResult]) -> pd.DataFrame:
     """The waterfalls of some results in bps of the value that was traded, a column each; what none paid is left out."""
-    falls = pd.DataFrame({name: result.waterfall / traded_value(result).sum() / BPS for name, result in results.items()})
+    falls = pd.DataFrame({name: each.waterfall / traded_value(each).sum() / BPS for name, each in results.items()})
     return falls[(falls != 0.0).any(axis=1) | falls.index.isin(["gross", "net"])]
 
 
@@ -188,7 +188,8 @@ def by_lot(found: OutOfSample, bars: pd.DataFrame, features, execution, share: f
 def filter_table(results: dict[str, BacktestResult]) -> pd.DataFrame:
     """Results side by side, formatted for reading: trades, exposure, return, Sharpe ratio, and bps kept a side."""
     kept = per_side(results).loc["net"].map("{:.1f}".format).replace("nan", "-")
-    return metrics_table(results, ["n_trades", "exposure", "total_return", "sharpe"]).T.assign(**{"kept, bps a side": kept})
+    table = metrics_table(results, ["n_trades", "exposure", "total_return", "sharpe"]).T
+    return table.assign(**{"kept, bps a side": kept})
 
 
 def _waiting(found: OutOfSample, bars: pd.DataFrame, features, worth: ExpectedReturn) -> MLStrategy:
@@ -243,14 +244,14 @@ def plot_break_evens(table: pd.DataFrame, cost_bps: float, title: str) -> Figure
     kinds["cannot be told"] = (~(kinds["pays this cost for certain"][0] | kinds["cannot pay it"][0]), "s", GREY)
     rows = np.arange(len(table))
     for name, (chosen, marker, colour) in kinds.items():
-        axis.hlines(rows[chosen], table["low"][chosen], table["high"][chosen].clip(upper=right), color=colour, linewidth=2.5,
-                    alpha=0.5)
+        axis.hlines(rows[chosen], table["low"][chosen], table["high"][chosen].clip(upper=right), color=colour,
+                    linewidth=2.5, alpha=0.5)
         axis.plot(table["break_even"][chosen].clip(upper=right), rows[chosen], marker, color=colour, label=name)
     axis.axvline(cost_bps, color="black", linestyle="--", linewidth=1)
     axis.set_yticks(rows, [f"{name} ({turnover:.0f})" for name, turnover in table["turnover"].items()])
     axis.invert_yaxis()
-    axis.set(xlabel=f"break-even cost, bps a side, 95 % interval (dashed: it costs {cost_bps:g})", xlim=(-0.02 * right, right),
-             ylabel="turnover a year in brackets")
+    axis.set(xlabel=f"break-even cost, bps a side, 95 % interval (dashed: it costs {cost_bps:g})",
+             xlim=(-0.02 * right, right), ylabel="turnover a year in brackets")
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     axis.set_title(title, loc="left")
     return fig
@@ -262,8 +263,8 @@ def plot_speeds(table: pd.DataFrame, accuracy: float) -> Figure:
     axis.plot(table["turnover"], table["worked_out"], color=GREY, linestyle="--", label="what a side earns, worked out")
     axis.plot(table["turnover"], table["break_even"], "o", color=GREEN, label="break-even cost, found by running")
     for held, row in table.iterrows():
-        axis.annotate(f"{held} day{'s' if held > 1 else ''}", (row["turnover"], row["break_even"]), (6, -10), fontsize=8,
-                      textcoords="offset points")
+        axis.annotate(f"{held} day{'s' if held > 1 else ''}", (row["turnover"], row["break_even"]), (6, -10),
+                      fontsize=8, textcoords="offset points")
     for name in ("x", "y"):
         getattr(axis, f"set_{name}scale")("log")
         getattr(axis, f"{name}axis").set_major_formatter(lambda value, _: f"{value:,.10g}")

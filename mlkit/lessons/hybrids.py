@@ -1,4 +1,4 @@
-"""Lesson 09, rules and models: a rule's proposals as labels, four ways to add a model, filters that toss coins, made worlds.
+"""Lesson 09, rules and models: a rule's proposals as labels, ways to add a model, filters that toss coins, made worlds.
 
 >>> from mlkit import regime_switching
 >>> results = run_world(regime_switching(2_000, seed=3, strength=0.3))
@@ -73,8 +73,8 @@ def calm_or_wild(bars: pd.DataFrame) -> np.ndarray:
 # ------------------------------------------------------------ what is earned
 
 
-def trade(bars: pd.DataFrame, strategies: dict, cost_bps: float, sizers: dict | None = None) -> dict[str, BacktestResult]:
-    """Backtests from the first bar on which all of them may decide, at the same cost (bps a side).
+def trade(bars: pd.DataFrame, strategies: dict, cost_bps: float, sizers: dict | None = None) -> dict:
+    """Backtests (name -> BacktestResult) from the first bar on which all may decide, at the same cost (bps a side).
 
     strategies : name -> Strategy; sizers : name -> sizer, for those that do not hold all of the equity
     """
@@ -96,7 +96,7 @@ def profits(result: BacktestResult) -> pd.Series:
 
 
 def kept_and_refused(rule: BacktestResult, filtered: BacktestResult) -> tuple[pd.Series, pd.Series]:
-    """The rule's own `profits` of the trades that a filter of it makes too, and of the others: by the time of the sale."""
+    """The rule's own `profits` of the trades that a filter of it makes too, and of the others, by time of exit."""
     earned = profits(rule)
     kept = earned.index.isin(profits(filtered).index)
     return earned[kept], earned[~kept]
@@ -202,7 +202,7 @@ WORLDS = {
 
 @dataclass(frozen=True, repr=False)
 class Echo(Feature):
-    """How the returns of the last `window` bars leaned on the ones before them: their correlation about 0, echo_window."""
+    """How the last `window` returns leaned on the ones before them: their correlation about 0, echo_window."""
 
     window: int
 
@@ -220,17 +220,18 @@ WORLD_FEATURES = FeatureSet([LaggedReturns(2), Echo(20), Echo(60)])
 
 
 def follow_or_fade(bars: pd.DataFrame) -> np.ndarray:
-    """The regime as the last 60 bars suggest it: 1.0 where returns echoed, -1.0 where they were taken back, 0.0 unknown."""
+    """The regime as 60 bars suggest it, (n,): 1.0 where returns echoed, -1.0 where they turned back, 0.0 unknown."""
     return np.nan_to_num(np.sign(Echo(60)(bars)["echo_60"].to_numpy()))
 
 
 def run_world(bars: pd.DataFrame, cost_bps: float = WORLD_COST) -> dict[str, BacktestResult]:
-    """The rule FOLLOW, and ways to add a model to it, on the same days; with the truth too, if the bars hold `regime`."""
+    """The rule FOLLOW and ways to add a model to it, on the same days; by the truth too, if the bars hold `regime`."""
     found = learn_filter(bars, FOLLOW, WORLD_FEATURES, cost_bps)
     replacement = learn_replacement(bars, WORLD_FEATURES, found.predictions.index[0])
     model = MLStrategy(replacement, WORLD_FEATURES, enter=0.5, exit=0.5)
     ways = {"rule": FOLLOW, "replaced": model, "filtered": FilteredStrategy(FOLLOW, found, WORLD_FEATURES),
-            "vote": CombinedStrategy([FOLLOW, model]), "switch": RegimeSwitch(follow_or_fade, {1.0: FOLLOW, -1.0: FADE})}
+            "vote": CombinedStrategy([FOLLOW, model]),
+            "switch": RegimeSwitch(follow_or_fade, {1.0: FOLLOW, -1.0: FADE})}
     if "regime" in bars:
         ways["best filter"] = Followed(FOLLOW, (bars["regime"] > 0).to_numpy(), FOLLOW.lookback)
         ways["best switch"] = RegimeSwitch(_truth, {1.0: FOLLOW, -1.0: FADE})
@@ -242,7 +243,7 @@ def _truth(bars: pd.DataFrame) -> pd.Series:
 
 
 def many_worlds(n_worlds: int, seed: int = 0) -> pd.DataFrame:
-    """Sharpe ratio a year of each way in `n_worlds` worlds of each kind that differ by their luck alone: a row a world."""
+    """Sharpe ratio a year of each way, a row a world: `n_worlds` of each kind, which differ by their luck alone."""
     rows = [{"the rule": kind, "world": number}
             | {way: result.metrics["sharpe"] for way, result in run_world(make(seed + number)).items()}
             for kind, make in WORLDS.items() for number in range(n_worlds)]
@@ -276,16 +277,18 @@ def plot_threshold(rule: BacktestResult, filters: dict[float, BacktestResult], t
     earned, kept = profits(rule), profits(filters[threshold])
     _, refused = kept_and_refused(rule, filters[threshold])
     sharpe, usual = filters[threshold].metrics["sharpe"], rule.metrics["sharpe"]
-    each = f"{1e4 * kept.mean():+.0f} bp each (all: {1e4 * earned.mean():+.0f}), Sharpe ratio {sharpe:.2f} (all: {usual:.2f})"
+    each = (f"{1e4 * kept.mean():+.0f} bp each (all: {1e4 * earned.mean():+.0f}), "
+            f"Sharpe ratio {sharpe:.2f} (all: {usual:.2f})")
     title = f"threshold {threshold:g}: {len(kept)} of {len(earned)} trades, {each if len(kept) else 'it never trades'}"
     return plot_trades({"followed": kept, "refused": refused}, title, (earned.min(), earned.max()))
 
 
 def plot_random_filters(random: pd.DataFrame, usual: float, title: str) -> Figure:
-    """Mean profit a trade of `random_filters`, of the filter itself (its first row), and of the rule without a filter."""
+    """Mean profit a trade (bps) of `random_filters`, the filter itself their first row, and of the rule: `usual`."""
     fig, (axis,) = figure()
-    axis.hist(random["profit"].iloc[1:], bins=25, color=GREY, alpha=0.6, label=f"{len(random) - 1} filters that know nothing")
-    axis.axvline(random["profit"].iloc[0], color=BLUE, linewidth=2.5, label="the model's filter")
+    own, coins = random["profit"].iloc[0], random["profit"].iloc[1:]
+    axis.hist(coins, bins=25, color=GREY, alpha=0.6, label=f"{len(coins)} filters that know nothing")
+    axis.axvline(own, color=BLUE, linewidth=2.5, label="the model's filter")
     axis.axvline(usual, color=ORANGE, linestyle="--", linewidth=2, label="the rule, unfiltered")
     axis.set(xlabel="mean profit a trade after costs, bp", ylabel="filters")
     axis.legend(frameon=False)
