@@ -26,7 +26,7 @@ class Plot(Figure):
     def _repr_mimebundle_(self, include=None, exclude=None):
         picture = io.BytesIO()
         self.savefig(picture, format="png", metadata={"Software": None})
-        titles = [axis.get_title(loc="left") for axis in self.axes]
+        titles = [self.get_suptitle(), *(axis.get_title(loc="left") for axis in self.axes)]
         return {"image/png": picture.getvalue(), "text/plain": "Plot: " + "; ".join(t for t in titles if t)}
 
 

@@ -14,6 +14,8 @@ array([nan,  5.,  5.,  7.])
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
 from sklearn.exceptions import NotFittedError
@@ -96,7 +98,7 @@ class Schedule:
         starts = pd.DatetimeIndex(self._nanoseconds)
         return starts.tz_localize("UTC").tz_convert(self._zone) if self._zone else starts
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         days = (self.starts == self.starts.normalize()).all()
         return [f"{name_of(model)} {start:{'%Y-%m-%d' if days else '%Y-%m-%d %H:%M'}}"
