@@ -15,6 +15,7 @@ from mlkit.markets import planted_edge
 from mlkit.models import CATALOGUE, load_model, make_model, save_model
 from mlkit.models.lstm import LSTMClassifier
 from mlkit.models.scoring import context_of, scores_of
+from mlkit.production import ModelRegistry
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -145,3 +146,10 @@ def test_what_cannot_be_learnt_is_refused():
         make_model("lstm", task="return").fit(X[:1], [0.1])
     with pytest.raises(ValueError, match="no parameter layers.*hidden, "):
         make_model("lstm", layers=2)
+
+
+def test_it_comes_back_from_a_registry_with_the_same_bits(tmp_path):
+    registry = ModelRegistry(tmp_path)
+    registry.register("deep", fitted(), features=FeatureSet([LaggedReturns(2), Volatility(20)]))
+    X = world()[0]
+    assert scores_of(registry.load("deep", 1).model, X).tobytes() == scores_of(fitted(), X).tobytes()
