@@ -183,6 +183,15 @@ def test_a_bad_reference_is_refused(make, message):
         make()
 
 
+def test_features_alone_are_a_reference_too():
+    X = world(np.random.default_rng(0), 1_000)[0]
+    monitor = Monitor(X)
+    assert list(monitor.detectors.index) == ["feature a", "feature b", "feature c"] and monitor.sums == {}
+    assert monitor.update_many(DAYS[:500], features=X.iloc[:500] + 2.0)
+    with pytest.raises(ValueError, match="one row of a, b, c"):
+        monitor.update(DAYS[500], features=[1.0])
+
+
 def test_an_edited_state_is_refused(fresh, tmp_path):
     path = fresh.save(tmp_path / "monitor.json")
     state = json.loads(path.read_text())

@@ -82,6 +82,8 @@ def test_what_was_written_down(registry):
                                                     "rows": 900, "sha256": ""}
     assert any(name.endswith("C") for name in about["parameters"]) and about["libraries"]["scikit-learn"].startswith("1.")
     assert version.sha256 == store.sha256((version.path / "model.skops").read_bytes())
+    span = registry.register("ge", fitted(), features=FEATURES, trained_on=("2014-06-10", BARS.index[-1]))
+    assert span.manifest["trained_on"]["last"] == "2018-01-05" and span.manifest["trained_on"]["sha256"] is None
     other = registry.register("ge", fitted(), features=FEATURES, trained_on=BARS * 1.0001)
     assert other.manifest["trained_on"]["sha256"] != about["trained_on"]["sha256"]
 

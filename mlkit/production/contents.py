@@ -190,9 +190,12 @@ def describe(model, features, metrics: dict | None, trained_on, files: dict[str,
 
 
 def _span(bars) -> dict | None:
-    """First and last bar of a table, how many there are, and a hash of their times and values."""
+    """First and last bar of a table, how many there are, and a hash of their times and values; of a pair, the two alone."""
     if bars is None:
         return None
+    if isinstance(bars, tuple) and len(bars) == 2:
+        first, last = map(pd.Timestamp, bars)
+        return {"symbol": "", "first": shown(first), "last": shown(last), "rows": None, "sha256": None}
     if not isinstance(bars, pd.DataFrame) or not isinstance(bars.index, pd.DatetimeIndex) or not len(bars):
         raise RegistryError(f"trained_on is the table of bars the model was trained on, not {type(bars).__name__}")
     values = bars.index.as_unit("ns").asi8.tobytes() + bars.select_dtypes("number").to_numpy(dtype=float).tobytes()

@@ -75,8 +75,9 @@ class LateBar(ValueError):
 class Monitor:
     """Detectors over one model, fed once a bar.
 
-    reference : a Reference, of 100 rows at least and better of 2,000: a short one is off by chance itself. On a
-        random walk, 250 rows gave six times the false alarms that are stated, 2,000 as many as are stated
+    reference : a Reference (or its features alone, a DataFrame), of 100 rows at least and better of 2,000: a short
+        one is off by chance itself. On a random walk, 250 rows gave six times the false alarms that are stated,
+        2,000 as many as are stated
     window : bars of a population stability index, looked at once a window
     run_length : bars between two false alarms of each detector, on average, while all is as in the reference
     seed : of the draws by which thresholds are found
@@ -90,13 +91,16 @@ class Monitor:
     def __init__(self, reference: Reference, *, window: int = 250, run_length: float = 2_500, seed: int = 0):
         if window < 50 or not run_length >= window:
             raise ValueError(f"window is 50 bars or more and run_length at least as long, not {window} and {run_length}")
+        if isinstance(reference, pd.DataFrame):
+            reference = Reference(features=reference)
         self.window, self.run_length = int(window), float(run_length)
         self.stability, self.sums = None, {}
         self.last, self.ignored, self.alerts = None, 0, []
         if reference.features is not None:
             self._watch_features(reference.features, seed)
         for name, values in self._values_of(reference).items():
-            self.sums[name] = Cusum(name, ALLOWANCES[name], self.run_length).calibrate(_checked(name, values), block=BLOCK, seed=seed)
+            detector = Cusum(name, ALLOWANCES[name], self.run_length)
+            self.sums[name] = detector.calibrate(_checked(name, values), block=BLOCK, seed=seed)
         if self.stability is None and not self.sums:
             raise ValueError("the reference is empty: give it features, predictions with labels, or profits")
 
@@ -174,7 +178,8 @@ class Monitor:
         values = self._bar_values((n,), prediction, label, profit)
         alerts = [] if table is None else [self._feature_alert(stamps[at], *each)
                                            for at, *each in self.stability.update_many(table)]
-        alerts += [self._sum_alert(stamps[at], name) for name, row in values.items() for at in self.sums[name].update_many(row)]
+        alerts += [self._sum_alert(stamps[at], name) for name, row in values.items()
+                   for at in self.sums[name].update_many(row)]
         self.last = stamps[-1]
         alerts.sort(key=lambda alert: alert.timestamp)
         self.alerts += alerts

@@ -83,7 +83,8 @@ class ModelRegistry:
         features : what makes its columns from bars: a FeatureSet, a feature, or a function of bars. Shipped
             features are rebuilt by `load`; others have to be given to it again
         metrics : name -> number, as measured out of sample
-        trained_on : the bars it was trained on; their span and a hash of their values are written down
+        trained_on : the bars it was trained on, whose span and a hash of whose values are written down; or
+            (first, last), the span alone
 
         Raises UntrustedType for a model that could not be loaded again, and writes nothing then.
         """

@@ -92,10 +92,11 @@ def retrain(registry: ModelRegistry, name: str, bars: pd.DataFrame, *, model=Non
     version = registry.register(
         name, challenger, features=champion.features, trained_on=bars.loc[: y["end"][train].max()],
         metrics={f"{kind}_{who}": float(values.mean()) for who, values in losses.items()} | {"holdout_rows": holdout})
-    reason = (f"{kind} loss on {holdout} rows neither had seen, {shown(arena[0])} to {shown(arena[-1])}: version {champion.version} "
-              f"{losses['champion'].mean():.6g}, version {version.version} {losses['challenger'].mean():.6g}; difference "
-              f"{gain.mean():+.3g} ({confidence:.0%}: {low:+.3g} to {high:+.3g}): "
-              + ("the challenger is better by more than luck" if wins else "not better by more than luck, the champion stays"))
+    verdict = "the challenger is better by more than luck" if wins else (
+        "not better by more than luck, the champion stays")
+    reason = (f"{kind} loss on {holdout} rows neither had seen, {shown(arena[0])} to {shown(arena[-1])}: "
+              f"version {champion.version} {losses['champion'].mean():.6g}, version {version.version} {losses['challenger'].mean():.6g}; "
+              f"difference {gain.mean():+.3g} ({confidence:.0%}: {low:+.3g} to {high:+.3g}): {verdict}")
     if wins:
         registry.promote(name, version.version, reason=reason, replacing=champion.version)
     decision = Decision(name, wins, champion.version, version.version, float(gain.mean()), low, high, confidence, kind,
@@ -121,17 +122,15 @@ def _rows(bars: pd.DataFrame, features, label) -> tuple[pd.DataFrame, pd.DataFra
 
 def _refuse_seen(champion, arena: pd.DatetimeIndex, earlier: pd.DataFrame) -> None:
     """Neither trained on the arena nor chosen on any of it."""
-    trained = champion.manifest["trained_on"]
+    who, trained = f"version {champion.version} of {champion.name}", champion.manifest["trained_on"]
+    begins = f"the arena begins on {shown(arena[0])}: wait for more bars, or take a shorter holdout"
     if trained is None:
-        raise CannotDecide(f"version {champion.version} of {champion.name} does not say what it was trained on: register it "
-                           "with trained_on=bars")
+        raise CannotDecide(f"{who} does not say what it was trained on: register it with trained_on=bars")
     if pd.Timestamp(trained["last"]) > arena[0]:
-        raise CannotDecide(f"version {champion.version} of {champion.name} was trained on bars up to {trained['last']}, and the "
-                           f"arena begins on {shown(arena[0])}: wait for more bars, or take a shorter holdout")
+        raise CannotDecide(f"{who} was trained on bars up to {trained['last']}, and {begins}")
     chosen = earlier[earlier["challenger"] == champion.version] if len(earlier) else earlier
     if len(chosen) and pd.Timestamp(chosen["last"].iloc[-1]) >= arena[0]:
-        raise CannotDecide(f"version {champion.version} of {champion.name} was chosen on bars up to {chosen['last'].iloc[-1]}, and "
-                           f"the arena begins on {shown(arena[0])}: wait for more bars, or take a shorter holdout")
+        raise CannotDecide(f"{who} was chosen on bars up to {chosen['last'].iloc[-1]}, and {begins}")
 
 
 def _template(model):
