@@ -52,7 +52,7 @@ def check(folder: str, promised: list[int]) -> tuple[int, int, int]:
     unreadable = 0
     for version in there:
         try:
-            registry.load("model", version).model.predict_proba(np.zeros((1, 2)))
+            registry.load("model", version).model.predict_proba(pd.DataFrame([[0.0, 0.0]], columns=FEATURES.names))
         except ValueError:
             unreadable += 1
     if registry.champion("model") is not None:
