@@ -64,7 +64,7 @@ CLAIMS = [
      lambda r: r["hard_limit_turned"] > 0 and r["hard_limit_alive"] < 0.5),
     ("08", WALK, "luck explains the best size", lambda r: r["luck"] > 0.05),
     ("09", MARKETS, "where the truth is known, the filter beats coins", lambda r: r["coins_as_good_made"] < 0.1),
-    ("09", WALK, "the rule is shipped as it is", lambda r: r["shipped"] == "rule" and r["coins_as_good"] > 0.05),
+    ("09", WALK, "nothing is shipped", lambda r: r["shipped"] == "nothing" and r["coins_as_good"] > 0.05),
     ("10", MARKETS, "every attack is refused", lambda r: r["refused"] == 6),
     ("10", MARKETS, "the right challenger wins, the wrong one does not",
      lambda r: r["gain_low"] > 0 > r["refused_difference"]),
