@@ -9,7 +9,6 @@ from mlkit import (EWMA, GARCH, HAR, BuyAndHold, CombinedStrategy, Confidence, D
                    FilteredStrategy, FixedFraction, FixedQuantity, Kelly, LaggedReturns, MLStrategy, MeanReversion, ModelSize,
                    MovingAverageCross, RegimeSwitch, RiskManager, Volatility, VolatilityRisk, VolatilityTarget,
                    audit_strategy, direction, next_drawdown, next_return, next_volatility, random_walk)
-from mlkit.engine.sizing import STATE
 
 BARS, PAST = random_walk(400, seed=6), random_walk(900, seed=7)
 FEATURES = FeatureSet([LaggedReturns(3), Volatility(5)])

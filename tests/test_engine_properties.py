@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from worlds import Scripted, costs, random_bars, scripts, with_levels
 
-from mlkit.engine import (BuyAndHold, CombinedStrategy, Confidence, Costs, DrawdownRisk, FixedFraction, FixedQuantity,
+from mlkit.engine import (BuyAndHold, CombinedStrategy, Confidence, DrawdownRisk, FixedFraction, FixedQuantity,
                           Kelly, MeanReversion, MovingAverageCross, RealisticExecutionHandler, RiskManager,
                           VolatilityRisk, VolatilityTarget, backtest)
 

@@ -11,8 +11,6 @@ import zipfile
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 import skops.io
 from sklearn.linear_model import LogisticRegression
@@ -22,7 +20,7 @@ from mlkit import (CATALOGUE, FeatureSet, LaggedReturns, MLStrategy, RSI, Volati
 from mlkit.models.scoring import scores_of
 from mlkit.production import (BadName, ChampionChanged, FeatureMismatch, ModelRegistry, RegistryError, Tampered,
                               UnknownName, UnreadableVersion, UntrustedType)
-from mlkit.production import contents, store
+from mlkit.production import store
 
 BARS = load_bars("GE").iloc[-900:]
 FEATURES = FeatureSet([LaggedReturns(2), Volatility(10), RSI(7)])

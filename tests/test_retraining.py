@@ -5,7 +5,6 @@ import sys
 from multiprocessing import get_context
 
 import numpy as np
-import pandas as pd
 import pytest
 from click.testing import CliRunner
 from sklearn.base import BaseEstimator, ClassifierMixin

@@ -45,11 +45,11 @@ class Reader:
     def is_classifier(self) -> bool:
         return hasattr(self.model[0] if isinstance(self.model, Schedule) else self.model, "predict_proba")
 
-    @property
-    def memory(self) -> int | None:
-        """How many bars back it may look; None = all of them."""
+    def remember(self, lookback: int) -> Memory:
+        """A memory of as many bars as a score may rest on, for a user who needs `lookback` of them."""
         context = context_of(self.model)
-        return None if context is None or self.features.warmup > self.features.lookback else self.lookback + context
+        endless = context is None or self.features.warmup > self.features.lookback  # recursive features forget nothing
+        return Memory(None if endless else max(lookback, self.lookback) + context)
 
     def first(self, index: pd.DatetimeIndex, lookback: int) -> int:
         """Position of the first bar it can score, given the bars its user needs (len(index) = none)."""

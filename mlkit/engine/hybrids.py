@@ -60,7 +60,7 @@ class FilteredStrategy(Strategy):
 
     def handle_market(self, event: MarketEvent) -> list[SignalEvent]:
         if self._memory is None:
-            self._memory = Memory(self._reader.memory and self._reader.memory + self.lookback - self._reader.lookback)
+            self._memory = self._reader.remember(self.lookback)
         seen = self._memory.add(event)
         proposed = self.rule.handle_market(event)
         if seen < self.lookback or not proposed:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from mlkit.engine.events import MarketEvent, SignalEvent
-from mlkit.engine.forecasts import Memory, Reader
+from mlkit.engine.forecasts import Reader
 from mlkit.engine.sharing import is_sharing, shared
 from mlkit.rolling import rolling_mean, rolling_score, score_pieces
 
@@ -157,7 +157,7 @@ class MeanReversion(Strategy):
             return codes
         score = shared(bars, ("score", self.window), lambda: rolling_score(close, self.window, FLAT))
         return codes_of(shared(bars, ("below", self.window, self.enter), lambda: score < self.enter),
-                      shared(bars, ("above", self.window, self.exit), lambda: score > self.exit))
+                        shared(bars, ("above", self.window, self.exit), lambda: score > self.exit))
 
 
 class MovingAverageCross(Strategy):
@@ -243,7 +243,7 @@ class MLStrategy(Strategy):
 
     def handle_market(self, event: MarketEvent) -> list[SignalEvent]:
         if self._memory is None:
-            self._memory = Memory(self._reader.memory and self._reader.memory + self.lookback - self._reader.lookback)
+            self._memory = self._reader.remember(self.lookback)
         if self._memory.add(event) < self.lookback:
             return []
         score = self._reader.scores(self._memory.bars(event.symbol), self.lookback, last=True)[-1]

@@ -15,7 +15,6 @@ false. A hit rate is slow to speak whatever the detector: a single bar holds lit
 from __future__ import annotations
 
 import json
-import math
 import os
 import tempfile
 from dataclasses import asdict, dataclass
