@@ -1,5 +1,5 @@
 # The course's commands. They need Python 3.11 to 3.13, make and git; the rest is made once, in .venv.
-#   PYTHON=python3.12 chooses another Python; DEEP=1 adds the optional deep-learning packages;
+#   PYTHON=python3.12 chooses another Python; DEEP=1 adds the optional deep-learning packages (large);
 #   TESTS=... and LAB=... are handed to pytest and to JupyterLab; JOBS=1 runs the tests one after the other.
 
 PYTHON ?= python3
@@ -8,8 +8,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check
 READY := $(VENV)/.ready
-DEEP_READY := $(VENV)/.ready-deep
-INSTALLED := $(READY) $(if $(filter 1,$(DEEP)),$(DEEP_READY))
+INSTALLED := $(READY) $(if $(filter 1,$(DEEP)),$(VENV)/.ready-deep)
+FOR_TESTS := $(INSTALLED) $(patsubst %,$(VENV)/.ready-%,cluster classroom dashboard browser)
 DEEP_LEFT_OUT := $(if $(filter 1,$(DEEP)),,tests/test_models_deep.py)
 override TESTS += $(DEEP_LEFT_OUT:%=--ignore=%)
 
@@ -31,7 +31,7 @@ help: ## list these commands
 course: $(INSTALLED) ## run every lesson, then read runs/course/index.html
 	@$(PY) -m mlkit run
 
-test: $(INSTALLED) ## unit tests, properties, every notebook against its outputs and on another market
+test: $(FOR_TESTS) ## unit tests, properties, every notebook against its outputs and on another market
 	@$(if $(DEEP_LEFT_OUT),echo "$(DEEP_LEFT_OUT) needs torch and is left out: make test DEEP=1 runs it too.")
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile $(TESTS)
 
@@ -64,14 +64,14 @@ $(READY): requirements.txt pyproject.toml $(MOVED)
 	@# an environment never finished, made for another folder, or without its Python is made anew
 	@if [ -e $(VENV)/.unfinished ] || { [ -e $(READY) ] && [ "`cat $(READY)`" != "$(HERE)" ]; } || \
 	  ! $(PY) -m pip --version >/dev/null 2>&1; then rm -rf $(VENV); fi
-	@rm -f $(READY) $(DEEP_READY)
+	@rm -f $(READY) $(READY)-*
 	@mkdir -p $(VENV) && touch $(VENV)/.unfinished
 	@[ -x $(PY) ] || { echo "Making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing what the course needs into $(VENV): a minute or two, and only now ..."
 	@$(PIP) -r requirements.txt
 	@rm $(VENV)/.unfinished && echo "$(HERE)" > $(READY) && echo "Installed."
 
-$(DEEP_READY): requirements-deep.txt $(READY)
-	@echo "Installing the deep-learning packages: large, and only now ..."
-	@$(PIP) -r requirements.txt -r requirements-deep.txt
-	@touch $(DEEP_READY)
+$(VENV)/.ready-%: requirements-%.txt $(READY)
+	@echo "Installing requirements-$*.txt: optional, and only now ..."
+	@$(PIP) -r requirements.txt -r $<
+	@touch $@
