@@ -5,9 +5,9 @@ What is measured is here, what is decided by it in `mlkit.lessons.decision`.
 >>> from mlkit import planted_edge
 >>> setup = Setup("logistic", train_size=500, test_size=250)
 >>> bars = usable(planted_edge(1_500, seed=1, strength=0.3), setup)
->>> results = trade(bars, setup, research(bars, setup))
+>>> results = trade(bars, setup, traders_of(bars, setup, research(bars, setup)))
 >>> print({name: round(float(each.metrics["sharpe"]), 1) for name, each in results.items()})
-{'logistic': 2.6, 'mean reversion': -0.7, 'buy & hold': 0.4}
+{'logistic': 2.3, 'mean reversion': -0.3, 'buy & hold': 0.0}
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from mlkit import metrics
 from mlkit.checks import PRICES, BarsError
 from mlkit.engine import (BacktestResult, BuyAndHold, Costs, MeanReversion, MLStrategy, RealisticExecutionHandler,
-                          compare)
+                          Strategy, compare)
 from mlkit.features import RSI, FeatureSet, LaggedReturns, PriceToAverage, Volatility
 from mlkit.features.indicators import whole_number
 from mlkit.labels import direction
@@ -39,7 +39,7 @@ from mlkit.splits import WalkForward
 FEATURES = FeatureSet([LaggedReturns(5), PriceToAverage(5, 20), Volatility(20), RSI(14)])
 NAIVE = "majority"  # the family that knows nothing but which direction was commoner
 RIVALS = {"mean reversion": MeanReversion(20), "buy & hold": BuyAndHold()}
-LEAST_TESTED = 250  # bars: what is tested on fewer is one season
+LEAST_TESTED = 500  # bars: two years of days, below which nothing steady can be seen
 WITH_INTERVAL = ("annual_return", "volatility", "sharpe", "sortino", "max_drawdown")
 ALONE = ("exposure", "turnover", "n_trades", "win_rate", "trading_cost")
 
@@ -61,7 +61,7 @@ class Setup:
     costs: Costs = field(default_factory=Costs)
     horizon: int = 1
     train_size: int = 1000
-    test_size: int = 250
+    test_size: int = 500
     tried_before: int = 0
     n_boot: int = 500
     seed: int = 0
@@ -84,8 +84,8 @@ class Setup:
 
     @property
     def bars_needed(self) -> int:
-        """Bars for the warm-up of the features, the training, two blocks of the test, and the last label's end."""
-        return FEATURES.lookback + self.train_size + max(2 * self.test_size, LEAST_TESTED) + self.horizon
+        """Bars for the warm-up of the features, the training, the test, and the end of the last label."""
+        return FEATURES.lookback + self.train_size + max(self.test_size, LEAST_TESTED) + self.horizon
 
     @property
     def cost_bps(self) -> float:
@@ -125,7 +125,7 @@ def usable(bars: pd.DataFrame, setup: Setup) -> pd.DataFrame:
     if len(bars) < setup.bars_needed:
         raise ValueError(f"{name} has {len(bars):,} bars and this report needs {setup.bars_needed:,}: "
                          f"{FEATURES.lookback} for the features, {setup.train_size:,} to learn from, "
-                         f"{max(2 * setup.test_size, LEAST_TESTED):,} to be tested on, {setup.horizon} for the last "
+                         f"{max(setup.test_size, LEAST_TESTED):,} to be tested on, {setup.horizon} for the last "
                          "label. Give it more bars, or a smaller train_size or test_size.")
     block = ceil((len(bars) - FEATURES.lookback - setup.train_size - setup.horizon) ** (1 / 3))
     if setup.horizon > block:
@@ -200,9 +200,27 @@ def strategy_of(found: OutOfSample | Schedule) -> MLStrategy:
     return MLStrategy(found, FEATURES, enter=0.5, exit=0.5)
 
 
-def trade(bars: pd.DataFrame, setup: Setup, found: dict[str, OutOfSample]) -> dict[str, BacktestResult]:
+class Decided(Strategy):
+    """Decisions that a strategy has made (n,), to be traded again and again at other costs."""
+
+    shorts_from_flat = False
+
+    def __init__(self, strategy: Strategy, bars: pd.DataFrame):
+        super().__init__(strategy.symbol)
+        self.decisions, self.lookback = strategy.decide(bars), 1 + strategy.first_decision(bars)
+
+    def decide(self, bars: pd.DataFrame) -> np.ndarray:
+        return self.decisions
+
+
+def traders_of(bars: pd.DataFrame, setup: Setup, found: dict[str, OutOfSample]) -> dict[str, Strategy]:
+    """Each family as a strategy whose decisions on these bars are worked out once."""
+    return {name: Decided(strategy_of(found[name]), bars) for name in setup.names}
+
+
+def trade(bars: pd.DataFrame, setup: Setup, traders: dict[str, Strategy]) -> dict[str, BacktestResult]:
     """Backtests of the families and of their rivals, on the same days at the same costs."""
-    return compare(bars, {name: strategy_of(found[name]) for name in setup.names} | RIVALS, execution=setup.execution)
+    return compare(bars, traders | RIVALS, execution=setup.execution)
 
 
 def leader(results: dict[str, BacktestResult], names) -> str:
@@ -215,12 +233,12 @@ def audits(bars: pd.DataFrame, setup: Setup, found: OutOfSample) -> dict[str, Le
     """Four questions about looking ahead: the features, the split, the fitting and predicting, the decisions.
 
     The last two run everything many times, so on the last bars alone: one model and the block it is tested on; the
-    decisions of two blocks.
+    decisions of as many bars.
     """
     X, labels = rows_of(bars, setup)
     late = slice(-(setup.train_size + setup.test_size), None)
     predict = partial(predictions, name=name_of(found.models), labels=labels, setup=setup)
-    tail = bars.iloc[-(FEATURES.lookback + max(2 * setup.test_size, LEAST_TESTED)):]
+    tail = bars.iloc[-(FEATURES.lookback + max(setup.test_size, LEAST_TESTED)):]
     used = found.models.turns(tail.index)[FEATURES.lookback - 1]  # the first model that decides there
     models = Schedule(list(found.models)[used:], found.models.starts[used:])
     return {"features": audit_features(FEATURES, bars, seed=setup.seed),
