@@ -5,7 +5,7 @@ and its outputs must agree with those in git (`tests/nbcompare.py` says when the
 do). nbval 0.11 is changed in these places, all in this file: the comparison and how it
 is told; cells run with history, so that a trailing `;` works (nbval #194); a cell
 that was never run fails (nbval passes it); kernels start as `mlkit.notebooks` says,
-with the same environment and private sockets. No kernel, whoever starts it, reaches
+with the same environment and on private sockets. No kernel, whoever starts it, reaches
 anything off this machine. What only `make test-all` runs is marked `long`, and is
 skipped by name without `--all`.
 """
@@ -21,7 +21,7 @@ import nbval.plugin
 import offline
 import pytest
 
-from mlkit.notebooks import kernel_variables, private_sockets, set_environment
+from mlkit.notebooks import kernel_variables, private_kernels, set_environment
 
 WAS_COMPARED = "notebook cell"      # the key under which each cell tells the summary what was done with it
 
@@ -41,7 +41,7 @@ def pytest_configure(config):
     set_environment(kernel_variables())
     offline.refuse_far_sockets()
     keep_kernels_offline(config)
-    nbval.kernel.KernelManager = private_sockets(nbval.kernel.KernelManager)
+    nbval.kernel.KernelManager = private_kernels(nbval.kernel.KernelManager)
     nbval.kernel.RunningKernel.execute_cell_input = execute_with_history
     nbval.plugin.IPyNbCell.compare_outputs = compare_outputs
     nbval.plugin.IPyNbCell.runtest = run_cell

@@ -31,7 +31,7 @@ _MODULE_OF = {
                        "probabilistic_sharpe probability_of_overfitting sharpe_standard_error",
         "analysis": "BreakEven Diagnosis break_even_cost cost_sensitivity diagnose",
         "production": "ModelRegistry Monitor Reference RegistryError retrain",
-        "batch": "record recorded",
+        "batch": "collect record recorded run_grid",
         "widgets": "predict_first slider",
     }.items()
     for name in names.split()

@@ -1,4 +1,4 @@
-"""The command line: `mlkit run`, `mlkit notebooks`, `mlkit data`, `mlkit audit`, `mlkit retrain`.
+"""The command line: `mlkit run`, `mlkit batch`, `mlkit notebooks`, `mlkit data`, `mlkit audit`, `mlkit retrain`.
 
 Each command ends with what to do next, and with a status other than 0 when
 something failed. Run it in the folder that holds `notebooks/`.
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from mlkit.batch.command import batch
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 SHORT_COLUMN = 16      # characters; a wider column of `mlkit data` is wrapped under its row
 
@@ -17,6 +19,9 @@ SHORT_COLUMN = 16      # characters; a wider column of `mlkit data` is wrapped u
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main():
     """Machine learning for trading: a course you can run."""
+
+
+main.add_command(batch)
 
 
 @main.command()

@@ -17,13 +17,12 @@ from pathlib import Path
 
 from mlkit.batch import check_parameters
 from mlkit.course_page import render_notebook, write_index
-from mlkit.notebooks import (KERNELSPEC, Outcome, Stopwatch, execute, explain, failed_cell, kernel_environment,
-                             kernel_options)
+from mlkit.notebooks import (KERNELSPEC, Outcome, Stopwatch, execute, explain, failed_cell, kernel_options)
 
 LANGUAGE = {"codemirror_mode": {"name": "ipython", "version": 3}, "file_extension": ".py",
             "mimetype": "text/x-python", "name": "python", "nbconvert_exporter": "python",
             "pygments_lexer": "ipython3"}
-PASSING_METADATA = ("papermill", "widgets", "execution", "ExecuteTime", "collapsed", "scrolled", "signature")
+PASSING_METADATA = ("papermill", "mlkit", "widgets", "execution", "ExecuteTime", "collapsed", "scrolled", "signature")
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 EXEMPT = {"nbval-ignore-output", "nbval-skip"}      # tags of cells that no test compares with their outputs in git
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
@@ -156,8 +155,7 @@ def _regenerate(path: Path, watch: Stopwatch) -> Outcome:
         client = NotebookClient(notebook, kernel_name="python3", record_timing=False, store_widget_state=False,
                                 resources={"metadata": {"path": str(path.resolve().parent)}}, log=_unheard(),
                                 **kernel_options(), **watch.hooks())
-        with kernel_environment():
-            client.execute()
+        client.execute()
     except Exception as error:      # one notebook's failure is its own: the others are made, the outcome says why
         return Outcome(path, "failed", watch.elapsed, failed_cell(watch), explain(error, watch.limit))
     fault = settle(notebook)

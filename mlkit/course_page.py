@@ -23,6 +23,15 @@ OFFLINE_TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
 {%- endblock -%}
 """
 
+STYLE = """body { font: 16px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+caption { text-align: left; padding-bottom: .5rem; }
+th, td { text-align: left; vertical-align: top; padding: .5rem .75rem; border-bottom: 1px solid #d5dae0; }
+small { color: #59636e; }
+tr.failed { background: #fdecea; }
+@media (max-width: 45rem) { h1 { font-size: 1.5rem; } }
+"""
+
 INDEX = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -30,19 +39,12 @@ INDEX = Template("""<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>mlkit: the course</title>
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; }
-caption { text-align: left; padding-bottom: .5rem; }
-th, td { text-align: left; vertical-align: top; padding: .5rem .75rem; border-bottom: 1px solid #d5dae0; }
-.time { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-small { color: #59636e; }
-tr.failed { background: #fdecea; }
+$style.time { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 dl { display: grid; grid-template-columns: fit-content(60%) 1fr; gap: 0 1rem; margin: 0; font-size: .875rem; }
 dd { margin: 0; font-variant-numeric: tabular-nums; }
 dt, dd, code, small { overflow-wrap: anywhere; }
 td p { margin: 0 0 .5rem; }
 @media (max-width: 45rem) {
-  h1 { font-size: 1.5rem; }
   table, caption, tbody, tfoot, tr, tr > * { display: block; border: 0; padding: 0; }
   thead { display: none; }
   tr { border-bottom: 1px solid #d5dae0; padding: .75rem .25rem; }
@@ -68,14 +70,19 @@ $rows
 
 def render_notebook(executed: Path) -> Path:
     """Write an executed notebook as a page beside it; returns the page's path."""
+    path = executed.with_suffix(".html")
+    path.write_text(page_of(executed.read_text(encoding="utf-8"), executed.name), encoding="utf-8")
+    return path
+
+
+def page_of(text: str, name: str) -> str:
+    """An executed notebook's JSON as a page; name : of its file."""
     import nbformat
 
-    notebook = nbformat.read(executed, as_version=4)
+    notebook = nbformat.reads(text, as_version=4)
     notebook.metadata.pop("widgets", None)      # live widgets need a kernel: the page shows their text
-    page, _ = _exporter().from_notebook_node(notebook, resources={"metadata": {"name": title_of(notebook, executed)}})
-    path = executed.with_suffix(".html")
-    path.write_text(page, encoding="utf-8")
-    return path
+    page, _ = _exporter().from_notebook_node(notebook, resources={"metadata": {"name": title_of(notebook, Path(name))}})
+    return page
 
 
 @cache
@@ -115,7 +122,7 @@ def write_index(out: Path, outcomes: list[Outcome], waiting=()) -> Path:
     rows += [f'<tr><td>{html.escape(Path(path).stem)}</td><td class="status">waiting</td><td></td><td></td></tr>'
              for path in waiting]
     index = out / "index.html"
-    index.write_text(INDEX.substitute(summary=summary, rows="\n".join(rows), total=total,
+    index.write_text(INDEX.substitute(style=STYLE, summary=summary, rows="\n".join(rows), total=total,
                                       all_lessons="So far" if waiting else "Total"), encoding="utf-8")
     return index
 

@@ -1,6 +1,6 @@
 """Run one notebook: the same kernel, folder and environment wherever it is run.
 
-`make course`, `make notebooks`, nbval and (later) batches all start kernels as
+`make course`, `make notebooks`, nbval and batches all start kernels as
 this file says: in the notebook's own folder, over private sockets, with one BLAS
 thread and a fixed hash seed, so that the same notebook gives the same outputs.
 
@@ -9,11 +9,11 @@ thread and a fixed hash seed, so that the same notebook gives the same outputs.
 """
 
 import logging
+import math
 import os
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,8 @@ class Outcome:
     """How a notebook's run ended.
 
     `status` is "ok" or "failed" (and "changed" or "unchanged" from `regenerate`);
-    `cell` and `error` say where and why it failed, and are empty otherwise.
+    `cell` and `error` say where and why it failed, and are empty otherwise;
+    `kernel_died` tells a kernel that was killed or never came up from a cell that raised.
     """
 
     notebook: Path
@@ -35,6 +36,7 @@ class Outcome:
     cell: str = ""
     error: str = ""
     output: Path | None = None
+    kernel_died: bool = False
 
     @property
     def failed(self) -> bool:
@@ -75,28 +77,15 @@ def kernel_variables() -> dict[str, str | None]:
     """The environment of every kernel, beside the caller's own; None means not set."""
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
     return {**dict.fromkeys(threads, "1"), "PYTHONHASHSEED": "0",
-            "JUPYTER_PREFER_ENV_PATH": "1",     # this .venv's kernel, not one installed for the user
             "MPLBACKEND": None}                 # the notebook's own: inline
 
 
-def kernel_options() -> dict:
-    """How papermill and nbclient are to start a kernel and gather its outputs."""
+def kernel_options(**place) -> dict:
+    """How papermill and nbclient are to start a kernel and gather its outputs; place : as for `private_kernels`."""
     from jupyter_client.manager import AsyncKernelManager
 
-    return {"kernel_manager_class": private_sockets(AsyncKernelManager), "coalesce_streams": True,
+    return {"kernel_manager_class": private_kernels(AsyncKernelManager, **place), "coalesce_streams": True,
             "extra_arguments": ["--IPKernelApp.log_level=50"]}      # its remarks on how it was started or killed
-
-
-@contextmanager
-def kernel_environment():
-    """Kernels started in this block have `kernel_variables`; the caller's environment is put back after."""
-    variables = kernel_variables()
-    before = {name: os.environ.get(name) for name in variables}
-    set_environment(variables)
-    try:
-        yield
-    finally:
-        set_environment(before)
 
 
 def set_environment(variables: dict[str, str | None]) -> None:
@@ -108,27 +97,44 @@ def set_environment(variables: dict[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def private_sockets(manager_class):
-    """The same kernel manager, talking through socket files in a folder of its own.
+def private_kernels(manager_class, *, scratch: str | None = None, variables: dict[str, str | None] | None = None):
+    """The same kernel manager, whose kernels are this Python's, in their one environment, on sockets of their own.
 
-    Many kernels at once then cannot take each other's ports, and nobody else on
-    the machine can listen. Where there are no such sockets (Windows) or the
-    temporary folder's path is too long for one, it stays with TCP.
+    scratch : folder for the socket files and what else a kernel's start leaves; the system's own if not given.
+    variables : environment variables beside `kernel_variables`; None removes one.
+
+    Many kernels at once cannot take each other's ports, and nobody else on the machine
+    can listen. Where there are no socket files (Windows) or the folder's path is too
+    long for one, it stays with TCP. The calling process's environment is not touched,
+    so threads may start kernels too.
     """
     class PrivateKernelManager(manager_class):
         def __init__(self, **options):
             super().__init__(**options)
-            self._folder = tempfile.TemporaryDirectory(prefix="mlkit-", ignore_cleanup_errors=True)
+            self._folder = tempfile.TemporaryDirectory(prefix="mlkit-", dir=scratch, ignore_cleanup_errors=True)
+            self.connection_file = os.path.join(self._folder.name, "kernel.json")
             address = os.path.join(self._folder.name, "k")
             if os.name == "posix" and len(address) < LONGEST_SOCKET_PATH:
                 self.transport, self.ip = "ipc", address
+
+        @property
+        def kernel_spec(self):
+            from ipykernel.kernelspec import get_kernel_dict
+            from jupyter_client.kernelspec import KernelSpec
+
+            return KernelSpec(**get_kernel_dict())      # not one that was installed for the user or the system
+
+        def start_kernel(self, **options):
+            wanted = {**os.environ, **kernel_variables(), **(variables or {})}
+            env = {name: value for name, value in wanted.items() if value is not None}
+            return super().start_kernel(**{"env": env, **options})
 
     return PrivateKernelManager
 
 
 def execute(notebook: Path, output: Path, *, parameters: dict | None = None, timeout: float = 1800,
-            on_cell: Callable[[], None] = lambda: None) -> Outcome:
-    """Run a notebook through papermill, in its own folder; what it produced until a failure is kept.
+            on_cell: Callable[[], None] = lambda: None, folder: Path | None = None, **place) -> Outcome:
+    """Run a notebook through papermill; what it produced until a failure is kept.
 
     Parameters
     ----------
@@ -136,6 +142,8 @@ def execute(notebook: Path, output: Path, *, parameters: dict | None = None, tim
     parameters : values for its `parameters` cell, checked (`mlkit.batch.check_parameters`).
     timeout : seconds for the whole notebook.
     on_cell : called after each code cell.
+    folder : where it runs; by default the notebook's own.
+    place : `scratch` and `variables`, as for `private_kernels`.
 
     Returns
     -------
@@ -145,16 +153,16 @@ def execute(notebook: Path, output: Path, *, parameters: dict | None = None, tim
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)      # what went wrong is told once: by the outcome
     watch = Stopwatch(timeout, on_cell)
-    output = Path(output).resolve()
+    notebook, output = Path(notebook), Path(output).resolve()
     output.unlink(missing_ok=True)
     try:
-        with kernel_environment():
-            papermill.execute_notebook(
-                Path(notebook).resolve(), output, parameters or {}, kernel_name="python3", language="python",
-                cwd=Path(notebook).resolve().parent, progress_bar=False, **kernel_options(), **watch.hooks())
+        papermill.execute_notebook(
+            notebook.resolve(), output, parameters or {}, kernel_name="python3", language="python", progress_bar=False,
+            resources={"metadata": {"path": str(folder or notebook.resolve().parent)}},
+            execution_timeout=math.ceil(timeout), **kernel_options(**place), **watch.hooks())
     except Exception as error:      # whatever one notebook does, the others run: the outcome says what it was
         return Outcome(notebook, "failed", watch.elapsed, failed_cell(watch), explain(error, timeout),
-                       output if output.exists() else None)
+                       output if output.exists() else None, died(error))
     return Outcome(notebook, "ok", watch.elapsed, output=output)
 
 
@@ -171,13 +179,20 @@ def failed_cell(watch: Stopwatch) -> str:
     return f"cell {place} (id {culprit.get('id', 'none')})"
 
 
+def died(error: Exception) -> bool:
+    """Whether it was the kernel that ended, or that never answered, and no cell that raised."""
+    from nbclient.exceptions import DeadKernelError
+
+    return isinstance(error, DeadKernelError) or (isinstance(error, RuntimeError) and str(error).startswith("Kernel d"))
+
+
 def explain(error: Exception, timeout: float) -> str:
     """A failure in one line: the last of the error's own, or what happened to the kernel."""
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import CellTimeoutError
 
-    if isinstance(error, CellTimeoutError):
+    if isinstance(error, (CellTimeoutError, AssertionError)):    # nbclient's assert: out of time after the last cell
         return f"stopped: it ran longer than the {timeout:g} s it may take"
-    if isinstance(error, DeadKernelError):
+    if died(error):
         return "the kernel died: killed, out of memory, or it ended the process itself"
     name = getattr(error, "ename", None) or type(error).__name__
     lines = str(getattr(error, "evalue", error)).strip().splitlines()

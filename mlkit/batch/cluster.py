@@ -1,0 +1,144 @@
+"""Many runs at once on a Dask cluster: the same `perform`, sent to its workers. Part of `mlkit.batch`.
+
+Shipped to a worker: the notebook's source without outputs (compressed), one combination of parameters, the output
+folder's path or URL, and hashes. Not shipped: `mlkit` and its data, which the worker needs installed in the same
+state. Shipped back: the record (parameters, results, status), a few hundred bytes; the executed notebook is written
+by the worker.
+"""
+
+import asyncio
+import math
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+
+from mlkit.batch.folder import open_folder
+from mlkit.batch.plan import BatchError, Run, code_version
+from mlkit.batch.task import Job, give_up, perform
+
+ANSWER = 5              # seconds within which a scheduler has to answer, and then to have a worker
+IN_FLIGHT = 2_000       # runs the scheduler knows of at once: what it holds does not grow with the grid
+INSTALL = "pip install -r requirements.txt -r requirements-cluster.txt"
+
+
+class Cluster:
+    """A client of the scheduler at an address such as "tcp://10.0.0.5:8786", and its workers, checked.
+
+    Raises BatchError if Dask is not installed, nobody answers, there is no worker, or a worker's `mlkit` is not
+    this one.
+    """
+
+    def __init__(self, address: str):
+        try:
+            import distributed
+        except ImportError as error:
+            raise BatchError(f"a cluster needs Dask: {INSTALL}") from error
+        self._asked, self._threads = -math.inf, 0
+        try:
+            _knock(address)
+            self.client = distributed.Client(address, timeout=ANSWER, set_as_default=False)
+        except Exception as error:      # whatever answers there may not be Dask at all
+            raise BatchError(f"no Dask scheduler answers at {address} ({type(error).__name__}: {error}): start one with "
+                             "`dask scheduler`, which prints its address (8786 as a rule; 8787 is its dashboard)") from error
+
+    @contextmanager
+    def started(self):
+        try:
+            self._check_workers()
+            yield self
+        finally:
+            self.client.close()
+
+    @property
+    def at_once(self) -> int:
+        """Runs at once: the threads of all workers, as of a few seconds ago."""
+        if time.monotonic() > self._asked + 5:
+            self._asked, self._threads = time.monotonic(), sum(self.client.nthreads().values())
+        return self._threads
+
+    def _check_workers(self) -> None:
+        try:
+            self.client.wait_for_workers(1, timeout=ANSWER)
+        except TimeoutError as error:
+            raise BatchError(f"the scheduler at {self.client.scheduler.address} has no worker: start some with `dask worker "
+                             f"{self.client.scheduler.address}`, where mlkit is installed") from error
+        mine = code_version()
+        for worker, theirs in self.client.run(code_version, on_error="return").items():
+            if isinstance(theirs, Exception):
+                raise BatchError(f"the worker {worker} has no mlkit, or an old one ({type(theirs).__name__}: {theirs}): "
+                                 "install the same there, and start it where `import mlkit` finds it") from theirs
+            if theirs != mine:
+                raise BatchError(f"the worker {worker} has another mlkit (its files' hash is {theirs}, here it is {mine}): "
+                                 "bring both to the same state and start the worker again")
+
+    def reaches(self, place) -> None:
+        """See that every worker writes to the same place. Raises BatchError naming one that does not."""
+        probe = f".probe-{secrets.token_hex(6)}"
+        place.write(probe, "")
+        try:
+            for worker, trouble in self.client.run(_trouble, str(place), probe, on_error="return").items():
+                if trouble:
+                    raise BatchError(f"the worker {worker} does not write to the same {place} ({trouble}): give a folder that "
+                                     "all machines share under this path, or a URL such as s3://...")
+        finally:
+            place.remove(probe)
+
+    def run(self, job: Job, runs: list[Run]) -> Iterator[dict]:
+        """The runs' records. A worker that dies has its runs done by others. Raises BatchError if the scheduler goes."""
+        from distributed import KilledWorker, as_completed
+
+        waiting, names = iter(runs), {run.name: run for run in runs}
+        futures = as_completed([self._submit(job, run) for run in islice(waiting, IN_FLIGHT)], loop=self.client.loop,
+                               raise_errors=False)
+        try:
+            for future in futures:
+                run = names[future.key.removeprefix(job.batch + " ")]
+                if future.status == "finished":
+                    record = future.result()
+                elif isinstance(error := future.exception() if future.status == "error" else None, KilledWorker):
+                    record = give_up(job, run, f"every worker that took it died: {error}".splitlines()[0])
+                elif error is not None:
+                    raise error if isinstance(error, BatchError) else BatchError(
+                        f"a worker could not take {run.name}: {type(error).__name__}: {error}") from error
+                else:
+                    raise BatchError(f"the scheduler is gone or dropped the batch ({future.status}); finished runs are kept: "
+                                     "run it again when it is back")
+                for another in islice(waiting, 1):
+                    futures.add(self._submit(job, another))
+                yield record
+        finally:
+            self.client.cancel([future for future in futures.futures], reason="the batch has ended")
+
+    def _submit(self, job: Job, run: Run):
+        return self.client.submit(perform, job, run, key=f"{job.batch} {run.name}", pure=False)
+
+
+def _knock(address: str) -> None:
+    """Raises what goes wrong if no scheduler answers there in time: the client waits for ever on a port that is mute."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    async def shake_hands():
+        options = Security().get_connection_args("client")      # of Dask's configuration, for tls://
+        comm = await asyncio.wait_for(connect(address, timeout=ANSWER, **options), ANSWER)
+        comm.abort()
+
+    with ThreadPoolExecutor(1) as aside:        # beside the loop of a notebook that calls this
+        aside.submit(asyncio.run, shake_hands()).result()
+
+
+def _trouble(place: str, probe: str) -> str:
+    """What keeps this worker from writing beside a file that the batch's own process has just made; "" if nothing."""
+    mine = f".probe-{secrets.token_hex(6)}-{os.getpid()}"
+    try:
+        there = open_folder(place)
+        there.read(probe)
+        there.write(mine, "")
+        there.remove(mine)
+    except Exception as error:      # each store has errors of its own
+        return f"{type(error).__name__}: {error}"
+    return ""

@@ -1,0 +1,216 @@
+"""What a batch will run: a notebook's combinations, each with a file name and an identity. Part of `mlkit.batch`.
+
+A run's **name** comes from the notebook's name and the parameters it was given, readable first, with a
+hash at its end: the same combination has the same name on every machine, and no two share one.
+A run's **identity** says whether a finished run is still true: a hash of the notebook (its cells' sources
+and tags; outputs do not count), of the parameters, and of `mlkit` (every source file and the bundled data).
+Parameters left at their defaults are in it through the notebook, where the defaults stand.
+"""
+
+import csv
+import datetime
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mlkit.batch.parameters import TAG_IT, Parameter, ParameterError, fitted, parameters_of
+from mlkit.batch.records import read_notebook
+
+SUMMARY = ("status", "error", "cell", "duration", "notebook", "notebook_version", "mlkit_version", "file")
+READABLE = 100      # characters of a file name before its hash; systems allow 255 bytes, a whole path on Windows 260
+
+
+class BatchError(ValueError):
+    """A batch that cannot start or cannot go on; finished runs are kept, the sentence says what to do."""
+
+
+class Run(NamedTuple):
+    """One combination: the executed notebook's file name, the parameters given, the identity."""
+
+    name: str
+    parameters: dict[str, Any]
+    identity: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A notebook and all it will be run with.
+
+    notebook : its path
+    text : its JSON, never run
+    version, code : hashes of the notebook (sources and tags of its cells) and of `mlkit`
+    known : its parameters, name -> Parameter
+    blocks : dicts of name -> values; the runs are the combinations of each, block after block
+    """
+
+    notebook: Path
+    text: str
+    version: str
+    code: str
+    known: dict[str, Parameter]
+    blocks: list[dict[str, list]]
+
+    def __len__(self) -> int:
+        return sum(math.prod(map(len, block.values())) for block in self.blocks)
+
+    def __iter__(self) -> Iterator[Run]:
+        """The runs, the last parameter changing fastest; made one by one, as there may be a million."""
+        for block in self.blocks:
+            for values in product(*block.values()):
+                given = dict(zip(block, values))
+                yield self._run({name: given[name] for name in self.known if name in given})
+
+    def _run(self, given: dict) -> Run:
+        readable = "_".join([self.notebook.stem, *(f"{name}={value}" for name, value in given.items())])
+        readable = re.sub(r"[^A-Za-z0-9.+=_-]+", "-", readable)[:READABLE]
+        tail = digest([self.notebook.stem, given])[:16]
+        return Run(f"{readable}_{tail}.ipynb", given, digest([self.version, given, self.code]))
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Parameters whose default is a plain value, as the notebook has them."""
+        return {name: parameter.default for name, parameter in self.known.items() if parameter.type is not None
+                or parameter.default is None}
+
+
+def make_plan(notebook, grid) -> Plan:
+    """Check a grid against a notebook's `parameters` cell.
+
+    notebook : path
+    grid : name -> list of values, of which every combination is run; or a list of dicts name -> value,
+        one a run. Values are cast to the parameters' types, as by `check_parameters`
+
+    Raises ParameterError for a notebook without a `parameters` cell, an unknown name, a value that does not
+    fit or is asked for twice; BatchError for a notebook that cannot be read and a grid without a run.
+    """
+    notebook = Path(notebook)
+    try:
+        content = read_notebook(notebook)
+    except (OSError, ValueError) as error:
+        raise BatchError(f"{notebook} cannot be read as a notebook: {error}") from error
+    known = parameters_of(content)
+    if known is None:
+        raise ParameterError(f"{notebook} has no cell tagged 'parameters', so that all its runs would be the same: {TAG_IT}")
+    hidden = sorted(known.keys() & set(SUMMARY))
+    if hidden:
+        raise ParameterError(f"{notebook}: the parameter {hidden[0]} has the name of a column that every table of a batch "
+                             f"has ({', '.join(SUMMARY)}): call it something else")
+    blocks = _blocks(grid, known, notebook)
+    return Plan(notebook, _blank(content), _notebook_version(content), code_version(), known, blocks)
+
+
+def _blocks(grid, known: dict[str, Parameter], label) -> list[dict[str, list]]:
+    if isinstance(grid, Mapping):
+        return [{name: _values(known, name, values, label) for name, values in grid.items()}]
+    combinations = list(grid) if isinstance(grid, Iterable) else [grid]
+    if all(isinstance(each, Mapping) for each in combinations):
+        blocks = [{name: [value] for name, value in fitted(known, dict(each), label).items()} for each in combinations]
+        _refuse_twice([{name: value for name, [value] in block.items()} for block in blocks], "combination")
+    else:
+        raise BatchError("a grid is a mapping of each parameter's name to its values, or a list of mappings, one a run, "
+                         f"not {grid!r}")
+    if not blocks:
+        raise BatchError("the grid is empty: it holds no run")
+    return blocks
+
+
+def _values(known, name: str, values, label) -> list:
+    alone = isinstance(values, (str, Mapping)) or not isinstance(values, Iterable)
+    cast = [fitted(known, {name: value}, label)[name] for value in ([values] if alone else values)]
+    if not cast:
+        raise BatchError(f"the grid holds no run: {name} has no value")
+    _refuse_twice(cast, f"value of {name}")
+    return cast
+
+
+def _refuse_twice(values: list, what: str) -> None:
+    seen = set()
+    for value in values:
+        text = json.dumps(value, sort_keys=True)
+        if text in seen:
+            raise ParameterError(f"the grid asks twice for the {what} {value!r}: take one of them out")
+        seen.add(text)
+
+
+def read_grid(path) -> dict | list:
+    """A grid from a YAML file: a mapping of names to lists, or a list of mappings."""
+    import yaml
+
+    try:
+        grid = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BatchError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    return _dates_as_text(grid)
+
+
+def _dates_as_text(value):
+    """YAML makes a date of 2006-01-01; notebooks take dates as text."""
+    if isinstance(value, dict):
+        return {key: _dates_as_text(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_dates_as_text(each) for each in value]
+    return value.isoformat() if isinstance(value, datetime.date) else value
+
+
+def split_values(text: str) -> list[str]:
+    """'a,b' -> ['a', 'b']; a value that holds a comma stands in double quotes: '"a,b",c' -> ['a,b', 'c']."""
+    return next(csv.reader([text], skipinitialspace=True, strict=True), [""])
+
+
+def with_values(grid, more: dict[str, list]):
+    """A grid whose every run is combined with the values of further parameters, name -> list."""
+    if not more:
+        return grid
+    blocks = [grid] if isinstance(grid, Mapping) else [{name: [value] for name, value in each.items()} for each in grid]
+    twice = [name for name in more if any(name in block for block in blocks)]
+    if twice:
+        raise BatchError(f"{twice[0]} is in the grid's file and given with -p too: say it once")
+    if isinstance(grid, Mapping):
+        return {**grid, **more}
+    return [{**each, **dict(zip(more, values))} for each in grid for values in product(*more.values())]
+
+
+def digest(content) -> str:
+    """sha256 of what JSON can write, whatever the order of keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _notebook_version(notebook) -> str:
+    return digest([[cell.cell_type, cell.source, sorted(cell.metadata.get("tags", []))] for cell in notebook.cells])[:16]
+
+
+def _blank(notebook) -> str:
+    import nbformat
+
+    for name in ("mlkit", "papermill", "widgets"):
+        notebook.metadata.pop(name, None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(outputs=[], execution_count=None)
+    return nbformat.writes(notebook)
+
+
+def code_version() -> str:
+    """Hash of this mlkit as it is on the disk now: its source files and the bundled data, whatever ends their lines."""
+    package, found = Path(__file__).resolve().parents[1], hashlib.sha256()
+    for path in sorted([*package.rglob("*.py"), *(package.parent / "data").glob("*.csv*")]):
+        content = path.read_bytes()
+        if path.suffix in (".py", ".csv"):
+            content = content.replace(b"\r\n", b"\n")
+        found.update(f"{path.relative_to(package.parent).as_posix()} {len(content)}\n".encode() + content)
+    return found.hexdigest()[:16]
+
+
+def mlkit_version(code: str) -> str:
+    """The release and the hash of the code: "0.1.0+1f2e3d4c5b6a7988"."""
+    try:
+        return f"{version('mlkit')}+{code}"
+    except PackageNotFoundError:        # run from a checkout that was not installed
+        return f"0+{code}"
