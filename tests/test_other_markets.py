@@ -69,6 +69,11 @@ CLAIMS = [
     ("10", MARKETS, "the right challenger wins, the wrong one does not",
      lambda r: r["gain_low"] > 0 > r["refused_difference"]),
     ("10", WALK, "it is not shipped", lambda r: not r["ship"] and near(r["accuracy_held_out"], 0.5, 0.06)),
+    ("11", MARKETS, "nothing leaks, and the verdict is that of all conditions",
+     lambda r: r["findings"] == 0 and r["worth_it"] == (r["conditions_met"] == 6) == (r["failed"] == "")),
+    ("11", MARKETS, "a ratio lies in its interval", lambda r: r["sharpe_low"] < r["sharpe_net"] < r["sharpe_high"]),
+    ("11", WALK, "it is not worth it", lambda r: not r["worth_it"] and r["deflated"] < 0.95 and r["ahead_low"] <= 0),
+    ("11", WALK, "it calls half of the days", lambda r: near(r["accuracy"], 0.5) and r["lead_low"] <= 0),
 ]
 
 

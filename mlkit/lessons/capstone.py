@@ -1,6 +1,7 @@
 """Lesson 11, is it worth the complexity: bars, audits, backtests and a decision by rules that were made before it.
 
-What is measured is here, what is decided by it in `mlkit.lessons.decision`.
+What is measured is here, what is decided by it in `mlkit.lessons.decision`, the pictures in
+`mlkit.lessons.capstone_pictures`.
 
 >>> from mlkit import planted_edge
 >>> setup = Setup("logistic", train_size=500, test_size=250)
@@ -19,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from mlkit import metrics
 from mlkit.checks import PRICES, BarsError
@@ -32,7 +32,7 @@ from mlkit.leakage import LeakageReport, audit_features, audit_procedure, audit_
 from mlkit.markets import check_bars, datasets, load_bars, read_bars
 from mlkit.models import make_model
 from mlkit.models.scoring import Schedule, name_of
-from mlkit.plots import BLUE, GREY, ORANGE, figure, format_metric
+from mlkit.plots import format_metric
 from mlkit.research import OutOfSample, walk_forward
 from mlkit.splits import WalkForward
 
@@ -41,6 +41,12 @@ NAIVE = "majority"  # the family that knows nothing but which direction was comm
 RIVALS = {"mean reversion": MeanReversion(20), "buy & hold": BuyAndHold()}
 LEAST_TESTED = 500  # bars: two years of days, below which nothing steady can be seen
 WITH_INTERVAL = ("annual_return", "volatility", "sharpe", "sortino", "max_drawdown")
+REFUSED = {  # kinds of series that have a number a bar and yet no price at which one could trade
+    "rate": "is a yield, not a price: nobody can buy it, so there is no return to earn and no cost to pay. Price a "
+            "bond from it, and give its bars as csv.",
+    "power": "is an auction, not a market: all prices of a day are fixed at about noon the day before, so nobody can "
+             "trade from one hour to the next. Take one price a day, as a csv, if you know what you could have traded.",
+}
 ALONE = ("exposure", "turnover", "n_trades", "win_rate", "trading_cost")
 
 # ------------------------------------------------------------ what is asked for
@@ -114,13 +120,12 @@ def bars_of(symbol: str, csv: str = "", rows: int = 0) -> pd.DataFrame:
 def usable(bars: pd.DataFrame, setup: Setup) -> pd.DataFrame:
     """These bars, if this report can be made of them.
 
-    Raises BarsError for bars with faults or prices that are not positive; ValueError for a yield, for fewer bars
-    than the setup needs, and for a horizon longer than the blocks in which days are drawn again.
+    Raises BarsError for bars with faults or prices that are not positive; ValueError for what nobody can trade, for
+    fewer bars than the setup needs, and for a horizon longer than the blocks in which bars are drawn again.
     """
     name = bars.attrs["symbol"]
-    if bars.attrs.get("kind") == "rate":
-        raise ValueError(f"{name} is a yield, not a price: nobody can buy it, so there is no return to earn and no cost "
-                         "to pay. Price a bond from it, and give its bars as csv.")
+    if bars.attrs.get("kind") in REFUSED:
+        raise ValueError(f"{name} {REFUSED[bars.attrs['kind']]}")
     check_bars(bars, positive=True)
     if len(bars) < setup.bars_needed:
         raise ValueError(f"{name} has {len(bars):,} bars and this report needs {setup.bars_needed:,}: "
@@ -129,8 +134,9 @@ def usable(bars: pd.DataFrame, setup: Setup) -> pd.DataFrame:
                          "label. Give it more bars, or a smaller train_size or test_size.")
     block = ceil((len(bars) - FEATURES.lookback - setup.train_size - setup.horizon) ** (1 / 3))
     if setup.horizon > block:
-        raise ValueError(f"A horizon of {setup.horizon} is longer than the {block} bars that the intervals draw together "
-                         f"on so short a test: labels that overlap would pass for independent ones. Take at most {block}.")
+        raise ValueError(f"A horizon of {setup.horizon} is longer than the {block} bars that the intervals draw "
+                         "together on so short a test: labels that overlap would pass for independent ones. Take at "
+                         f"most {block}.")
     return bars
 
 
@@ -142,7 +148,7 @@ def facts(bars: pd.DataFrame) -> pd.DataFrame:
             "prices": "open, high, low and close" if set(PRICES) <= set(bars) else
                       "close alone: orders fill at the next close",
             "bars without a change": f"{(close.diff() == 0).mean():.1%}",
-            "largest step in time": f"{steps.max().days:,} days, to {_day(steps.idxmax())}",
+            "largest step in time": f"{str(steps.max()).removesuffix(' 00:00:00')}, to {_day(steps.idxmax())}",
             "largest move": f"{close.pct_change().abs().max():.0%}, on {_day(close.pct_change().abs().idxmax())}",
             "check_bars": "nothing is wrong",
             "looks suspicious": ", ".join(f"{count} x {fault}" for fault, count in odd["fault"].value_counts().items())
@@ -308,33 +314,9 @@ def figures_table(results: dict[str, BacktestResult], drawn: pd.DataFrame) -> pd
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def sharpe_table(results: dict[str, BacktestResult], drawn: pd.DataFrame) -> pd.DataFrame:
-    """Sharpe ratio a year of each that held something: value, low, high."""
-    rows = {name: [result.metrics["sharpe"], *ends(drawn[name, "sharpe"])] for name, result in results.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"]).dropna()
-
-
 def by_year(results: dict[str, BacktestResult]) -> pd.DataFrame:
     """Compound return of each calendar year: a row a year with at least half as many bars as the fullest."""
     returns = pd.DataFrame({name: each.returns for name, each in results.items()})
     years = returns.groupby(returns.index.year)
     bars = years.size()
     return ((1.0 + returns).groupby(returns.index.year).prod() - 1.0)[bars >= bars.max() / 2].rename_axis("year")
-
-
-# ---------------------------------------------------------------- pictures
-
-
-def plot_years(years: pd.DataFrame, name: str, rival: str) -> Figure:
-    """Return of each year (`by_year`): one as bars, another as marks."""
-    fig, (axis,) = figure()
-    gained, ahead = (years[name] > 0).sum(), (years[name] > years[rival]).sum()
-    axis.bar(years.index, 100 * years[name], color=[BLUE if value > 0 else ORANGE for value in years[name]],
-             edgecolor="black", linewidth=0.4, label=name)
-    axis.plot(years.index, 100 * years[rival], "D", color=GREY, markersize=4, label=rival)
-    axis.axhline(0.0, color="black", linewidth=0.8)
-    axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.set(xlabel="year", ylabel="return after costs, %")
-    axis.legend(frameon=False)
-    axis.set_title(f"{name} gained in {gained} of {len(years)} years and was ahead of {rival} in {ahead}", loc="left")
-    return fig

@@ -16,7 +16,6 @@ from math import ceil
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy.special import ndtri
 
 from mlkit.analysis import BreakEven, break_even_cost, cost_sensitivity, diagnose
@@ -25,7 +24,6 @@ from mlkit.lessons.capstone import (NAIVE, RIVALS, Setup, audits, by_year, drawn
                                     traders_of, usable)
 from mlkit.lessons.comparison import LEFT, calls
 from mlkit.overfitting import TrialLedger, deflated_sharpe, expected_max_sharpe
-from mlkit.plots import CYCLE, figure
 
 RULES = {
     "nothing leaks": "four audits find nothing",
@@ -34,7 +32,15 @@ RULES = {
                                 "interval lies above 0",
     "it is more than luck": "deflated Sharpe ratio above 0.95",
     "it can pay its costs": "break-even cost above what trading costs: the interval lies above it",
-    "it is steady": "gains in most years, and neither its best trades nor one third of the time made it all",
+    "it is steady": "gains, in most years, and neither its best trades nor one third of the time made it all",
+}
+AGAINST = {  # what a condition that fails says: that nothing is shown, or that the opposite is
+    "nothing leaks": ("it leaks", "it leaks"),
+    "it knows something": ("it is not shown to know anything", "it is wrong more often than who knows nothing"),
+    "it beats what is simpler": ("something simpler may do as well", "something simpler does better"),
+    "it is more than luck": ("luck may explain it", "luck may explain it"),
+    "it can pay its costs": ("it may not pay its costs", "it cannot pay its costs"),
+    "it is steady": ("it is not steady", "it is not steady"),
 }
 SURE = 0.95
 STEADY = {"one trade": "its best trades", "period": "one third of the time"}  # what `diagnose` may not find
@@ -43,7 +49,10 @@ NOTHING, NEVER = "staying out", "it never held anything"
 
 @dataclass(frozen=True)
 class Condition:
-    """One of RULES: what was measured, in words, whether it holds, and the figure behind it with its 95 % interval."""
+    """One of RULES: what was measured, in words, whether it holds, and the figure behind it with its 95 % interval.
+
+    asked : what the figure has to be above
+    """
 
     name: str
     measured: str
@@ -51,6 +60,12 @@ class Condition:
     value: float = np.nan
     low: float = np.nan
     high: float = np.nan
+    asked: float = 0.0
+
+    @property
+    def is_against(self) -> bool:
+        """Whether even the upper end of the interval is below what is asked."""
+        return bool(self.high < self.asked)
 
     def __repr__(self) -> str:
         return f"{self.name}: {self.measured}. {'It holds.' if self.passed else 'It does not hold.'}"
@@ -78,8 +93,9 @@ def it_knows_something(found: dict, name: str, setup: Setup) -> Condition:
     base, who = max((0.5, "a coin"), (right[NAIVE].mean(), "the naive forecast"))
     ahead = 100 * (right[name] - (base if who == "a coin" else right[NAIVE]))
     low, high = _ends_of_mean(ahead, setup)
-    return Condition("it knows something", f"right on {right[name].mean():.1%} of {len(right):,} bars, {ahead.mean():+.1f} "
-                     f"points over {who} ({low:+.1f} to {high:+.1f})", low > 0, ahead.mean(), low, high)
+    return Condition("it knows something", f"right on {right[name].mean():.1%} of {len(right):,} bars, "
+                     f"{ahead.mean():+.1f} points over {who} ({low:+.1f} to {high:+.1f})", low > 0, ahead.mean(), low,
+                     high)
 
 
 def it_beats_what_is_simpler(results: dict, name: str, drawn: pd.DataFrame) -> Condition:
@@ -101,30 +117,26 @@ def it_beats_what_is_simpler(results: dict, name: str, drawn: pd.DataFrame) -> C
 def it_is_more_than_luck(result: BacktestResult, ledger: TrialLedger, tried_before: int = 0) -> Condition:
     """The deflated Sharpe ratio after all trials of the ledger, and those that were made before.
 
-    How much ratios differ by luck is told by the ledger's, or by one over the number of returns where that is
-    more: a handful of trials says little about it.
+    Ratios of n returns without any edge have a variance of 1 / n. That of the ledger's own ratios (in
+    `TrialLedger.deflated_sharpe`) tells luck where many alike were tried; a model and two rivals of another kind
+    differ by what they do.
     """
-    name, returns, a_year = "it is more than luck", result.returns.to_numpy(), np.sqrt(result.periods_per_year)
-    sharpe, n, tried = result.metrics["sharpe"], len(returns), len(ledger) + tried_before
+    name, returns, sharpe = "it is more than luck", result.returns.to_numpy(), result.metrics["sharpe"]
     if not np.isfinite(sharpe):
         return Condition(name, NEVER, False)
-    known = ledger.trials["sharpe"].dropna() / a_year
-    variance = max(known.var(ddof=1) if len(known) > 1 else 0.0, 1.0 / n)
+    n, tried = len(returns), len(ledger) + tried_before
     standard = (returns - returns.mean()) / returns.std()
-    deflated = deflated_sharpe(sharpe / a_year, n, n_trials=tried, variance=variance, skew=(standard**3).mean(),
-                               kurtosis=(standard**4).mean())
+    deflated = deflated_sharpe(sharpe / np.sqrt(result.periods_per_year), n, n_trials=tried, variance=1.0 / n,
+                               skew=(standard**3).mean(), kurtosis=(standard**4).mean())
     return Condition(name, f"deflated Sharpe ratio {deflated:.3f} after {tried} trial{'s' if tried > 1 else ''}",
                      deflated > SURE, deflated)
 
 
 def sharpe_needed(result: BacktestResult, n_trials) -> pd.Series:
-    """The Sharpe ratio a year that as many bars would have had to show to be more than luck, by how many were tried.
-
-    For normal returns, and trials whose ratios differ by luck alone.
-    """
+    """The Sharpe ratio a year that is more than luck on as many bars of normal returns, by how many were tried."""
     n = len(result.returns)
     needed = [expected_max_sharpe(tried, 1.0 / n) + ndtri(SURE) / np.sqrt(n) for tried in n_trials]
-    return pd.Series(np.sqrt(result.periods_per_year) * np.array(needed), pd.Index(n_trials, name="tried"), name="needed")
+    return np.sqrt(result.periods_per_year) * pd.Series(needed, pd.Index(n_trials, name="tried"))
 
 
 def limit_of(bars: pd.DataFrame, trader: Strategy, setup: Setup) -> BreakEven | None:
@@ -140,7 +152,7 @@ def it_can_pay(limit: BreakEven | None, setup: Setup) -> Condition:
         return Condition("it can pay its costs", NEVER, False)
     return Condition("it can pay its costs", f"nothing is left at {limit:,.1f} bps a side ({limit.low:,.1f} to "
                      f"{limit.high:,.1f}); trading costs {setup.cost_bps:g}", limit.low > setup.cost_bps, float(limit),
-                     limit.low, limit.high)
+                     limit.low, limit.high, setup.cost_bps)
 
 
 def it_is_steady(result: BacktestResult) -> Condition:
@@ -148,11 +160,10 @@ def it_is_steady(result: BacktestResult) -> Condition:
     years = by_year({"": result})[""]
     gained, checks = int((years > 0).sum()), diagnose(result).checks.set_index("check")["verdict"]
     against = [words for check, words in STEADY.items() if checks[check] != "ok"]
-    words = f"; {' and '.join(against)} made it all" if against else ""
-    if result.metrics["total_return"] <= 0:
-        words = "; there is no profit in all"
-    return Condition("it is steady", f"{gained} of {len(years)} years gain{words}", 2 * gained > len(years) and not against,
-                     gained / len(years))
+    lost = result.metrics["total_return"] <= 0
+    words = "; in all it gains nothing" if lost else f"; {' and '.join(against)} made it all" if against else ""
+    return Condition("it is steady", f"{gained} of {len(years)} years gain{words}",
+                     2 * gained > len(years) and not against and not lost, gained / len(years))
 
 
 def _ends_of_mean(values: pd.Series, setup: Setup) -> tuple[float, float]:
@@ -187,11 +198,8 @@ def verdict(conditions: list[Condition]) -> str:
 
 
 def reasons(conditions: list[Condition]) -> list[str]:
-    """What failed, in words, a sentence each."""
-    failed = {"nothing leaks": "it leaks", "it knows something": "it is not shown to know anything",
-              "it beats what is simpler": "something simpler may do as well", "it is more than luck": "luck may explain it",
-              "it can pay its costs": "it may not pay its costs", "it is steady": "it is not steady"}
-    return [f"{failed[each.name]}: {each.measured}" for each in conditions if not each.passed]
+    """What failed, in words, a sentence each: what is against it, or only not shown."""
+    return [f"{AGAINST[each.name][each.is_against]}: {each.measured}" for each in conditions if not each.passed]
 
 
 def decide(bars: pd.DataFrame, setup: Setup, found: dict, traders: dict, leaks: Condition,
@@ -208,6 +216,15 @@ def decide(bars: pd.DataFrame, setup: Setup, found: dict, traders: dict, leaks: 
     return [leaks, it_knows_something(found, name, setup), it_beats_what_is_simpler(results, name, drawn),
             it_is_more_than_luck(results[name], ledger, setup.tried_before), it_can_pay(limit, setup),
             it_is_steady(results[name])]
+
+
+def cost_lines(bars: pd.DataFrame, traders: dict, costs_bps) -> pd.DataFrame:
+    """Sharpe ratio a year of families and rivals on the same days at each cost a side: `cost_sensitivity`."""
+    strategies = copy.deepcopy(traders | RIVALS)
+    lookback = 1 + max(strategy.first_decision(bars) for strategy in strategies.values())
+    for strategy in strategies.values():
+        strategy.lookback = lookback
+    return cost_sensitivity(bars, strategies, costs_bps, progress=False)
 
 
 def judge(bars: pd.DataFrame, setup: Setup, leaks: Condition | None = None) -> list[Condition]:
@@ -252,31 +269,3 @@ def page_of(table: pd.DataFrame):
     with pd.option_context("display.max_colwidth", None):
         page = table.replace({True: "yes", False: "no"}).rename_axis(None).to_html(justify="left", border=0)
     return HTML(page.replace("<td>", LEFT.format("td")).replace("<th>", LEFT.format("th")))
-
-
-# ---------------------------------------------------------------- pictures
-
-
-def cost_lines(bars: pd.DataFrame, traders: dict, costs_bps) -> pd.DataFrame:
-    """Sharpe ratio a year of families and rivals on the same days at each cost a side: `cost_sensitivity`."""
-    strategies = copy.deepcopy(traders | RIVALS)
-    lookback = 1 + max(strategy.first_decision(bars) for strategy in strategies.values())
-    for strategy in strategies.values():
-        strategy.lookback = lookback
-    return cost_sensitivity(bars, strategies, costs_bps, progress=False)
-
-
-def plot_at_cost(lines: pd.DataFrame, conditions_at, *, cost_bps: float) -> Figure:
-    """Sharpe ratios against the cost a side (`cost_lines`), and in the title what the conditions say at one cost.
-
-    conditions_at : cost in bps a side -> the six conditions
-    """
-    fig, (axis,) = figure()
-    for (name, line), (colour, style) in zip(lines.items(), CYCLE):
-        axis.plot(lines.index, line, color=colour, linestyle=style, marker="o", markersize=3.5, label=name)
-    axis.axvline(cost_bps, color="black", linestyle=":", linewidth=1.5)
-    axis.axhline(0.0, color="black", linewidth=0.8)
-    axis.set(xlabel="cost, bps of the traded value a side", ylabel="Sharpe ratio a year")
-    axis.legend(frameon=False)
-    axis.set_title(f"At {cost_bps:g} bps a side. {verdict(conditions_at(cost_bps))}", loc="left")
-    return fig
