@@ -161,7 +161,7 @@ def _dates_as_text(value):
 
 def split_values(text: str) -> list[str]:
     """'a,b' -> ['a', 'b']; a value that holds a comma stands in double quotes: '"a,b",c' -> ['a,b', 'c']."""
-    return next(csv.reader([text], skipinitialspace=True, strict=True), [""])
+    return next(csv.reader([text], skipinitialspace=True, strict=True)) or [""]
 
 
 def with_values(grid, more: dict[str, list]):

@@ -1,0 +1,515 @@
+"""Batches on this machine: no run lost, none done twice, every failure a row, and nothing begun that cannot go on."""
+
+import json
+import math
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
+
+import nbformat
+import pandas as pd
+import pytest
+from batches import PARAMETERS, stamps, write_notebook
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mlkit.batch.plan
+import mlkit.batch.task
+from mlkit.batch import BatchError, ParameterError, collect, recorded, run_grid
+from mlkit.batch.folder import LocalFolder, open_folder
+from mlkit.batch.plan import SUMMARY, code_version, make_plan, split_values
+from mlkit.batch.table import table_of
+from mlkit.cli import main
+from mlkit.notebooks import execute
+
+ROOT = Path(__file__).parents[1]
+TABLE_END = list(SUMMARY)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with a notebook, and bars that fail the check."""
+    home = tmp_path_factory.mktemp("batch")
+    write_notebook(home / "notebooks" / "small.ipynb")
+    (home / "notebooks" / "crossed.csv").write_text("Date,Open,High,Low,Close\n2024-01-02,1,2,3,1\n2024-01-03,1,2,1,1\n")
+    return home
+
+
+@pytest.fixture
+def small(home):
+    return home / "notebooks" / "small.ipynb"
+
+
+@pytest.fixture(scope="module")
+def batch(home):
+    """Everything that can go wrong in a run, beside runs that go well, in one command on two workers."""
+    log = home / "log"
+    kinds = ["good", "raises", "dies", "dies once", "hangs", "crossed.csv", "kills its worker once"]
+    grid = [{"kind": kind, "a": 7, "log": str(log)} for kind in kinds] + [{"kind": "good", "a": a, "log": str(log)} for a in (8, 10)]
+    (home / "grid.yaml").write_text(json.dumps(grid))        # JSON is YAML too
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        done = CliRunner().invoke(main, ["batch", "notebooks/small.ipynb", "--grid", "grid.yaml", "--out", "runs/x",
+                                         "--workers", "2", "--timeout", "12"])
+    return home / "runs" / "x", done, collect(home / "runs" / "x").set_index(["kind", "a"])
+
+
+def test_every_run_is_a_row_and_a_failure_stops_no_other(batch):
+    _, done, table = batch
+    assert done.exit_code == 1, done.output
+    assert table["status"].to_dict() == {
+        ("crossed.csv", 7): "failed", ("dies", 7): "failed", ("dies once", 7): "ok", ("good", 7): "ok", ("good", 8): "ok",
+        ("good", 10): "ok", ("hangs", 7): "failed", ("kills its worker once", 7): "ok", ("raises", 7): "failed"}
+    assert "9 runs: 5 ok, 4 failed." in done.stdout and "tries the failed ones again" in done.stdout
+
+
+def test_what_went_wrong_and_where_is_in_the_table(batch):
+    _, done, table = batch
+    told = table[["cell", "error"]].xs(7, level="a").T.to_dict("list")
+    assert told["raises"] == ["cell 3 (id c3)", "ValueError: planted <b>7</b>"]
+    assert told["dies"] == ["cell 3 (id c3)", "the kernel died: killed, out of memory, or it ended the process itself"]
+    assert told["hangs"] == ["cell 3 (id c3)", "stopped: it ran longer than the 12 s it may take"]
+    assert told["crossed.csv"][0] == "cell 3 (id c3)" and told["crossed.csv"][1].startswith("BarsError: crossed.csv has close outside [low, high]")
+    assert told["good"] == ["", ""] and told["dies once"] == ["", ""]
+    assert "failed  a=7, kind=raises" in done.stderr and "0 running" in done.stderr
+
+
+def test_results_have_columns_of_their_own(batch):
+    _, _, table = batch
+    table = table.reset_index()
+    assert list(table) == ["kind", "a", "slow", "log", "square", "half", "word", "jobs", "folder", *TABLE_END] or list(
+        table.columns[2:]) == ["slow", "log", "square", "half", "word", "jobs", "folder", *TABLE_END]
+    good = table[table["status"] == "ok"]
+    assert (good["square"] == good["a"] ** 2).all() and (good["half"] == good["a"] / 2).all()
+    assert table.loc[table["status"] == "failed", "square"].isna().all()
+    assert set(good["jobs"]) == {1}, "joblib inside a run starts no processes"
+    assert set(good["folder"]) == {"notebooks"}, "a run works in the notebook's folder"
+    assert set(table["notebook"]) == {"small.ipynb"} and table["mlkit_version"].str.endswith("+" + code_version()).all()
+    assert table["duration"].between(0.2, 60).all() and table["duration"][table["kind"] == "hangs"].item() > 12
+
+
+def test_a_kernel_that_dies_and_a_worker_that_is_killed_are_tried_again(batch):
+    folder, _, _ = batch
+    begun = Counter((folder.parents[1] / "log").read_text().splitlines())
+    assert begun["begin dies once 7"] == begun["begin dies 7"] == 2 and begun["end dies once 7"] == 1
+    assert begun["begin kills its worker once 7"] >= 2 and begun["end kills its worker once 7"] == 1
+    assert begun["begin raises 7"] == 1, "a cell that raises is not tried again"
+
+
+def test_a_failed_run_keeps_what_it_had_done(batch):
+    folder, _, table = batch
+    for kind in ("raises", "dies", "hangs"):
+        notebook = nbformat.read(folder / table.loc[(kind, 7), "file"], as_version=4)
+        nbformat.validate(notebook)
+        assert "before " + kind in "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+        assert notebook.metadata.mlkit.status == "failed" and notebook.metadata.papermill.output_path.startswith("small_a=7")
+
+
+def test_nothing_half_written_is_left(batch):
+    folder, _, table = batch
+    there = {path.name for path in folder.iterdir()}
+    wanted = {name for file in table["file"] for name in (file, file.replace(".ipynb", ".html"))}
+    assert there == wanted | {"index.html", "table.csv", ".batch-lock"}
+
+
+def test_the_table_in_the_file_is_the_table(batch):
+    folder, _, _ = batch
+    saved = pd.read_csv(folder / "table.csv", keep_default_na=False, na_values=[""])
+    table = collect(folder)
+    assert saved["square"].equals(table["square"]) and saved["file"].equals(table["file"])
+    assert saved["error"].fillna("").equals(table["error"])
+
+
+def test_the_page_has_failures_first_and_loads_nothing(batch):
+    folder, _, _ = batch
+    page = (folder / "index.html").read_text()
+    assert re.findall(r'<tr class="(\w+)">', page) == ["failed"] * 4 + ["ok"] * 5
+    assert "planted &lt;b&gt;7&lt;/b&gt;" in page and "<b>7</b>" not in page and "BarsError: crossed.csv has close" in page
+    links = {unquote(link) for link in re.findall(r'href="([^"]+)"', page)}
+    assert len(links) == 2 * 9 + 1 and all((folder / link).is_file() for link in links)
+    assert not re.search(r"""(?:src|href|url|import)\s*[=(:]\s*["']?\s*(?:https?:)?//""", page)
+
+
+def test_the_same_call_again_keeps_what_is_finished(small, tmp_path):
+    grid, out = {"a": [1, 2], "kind": ["good", "raises"], "log": [str(tmp_path / "log")]}, tmp_path / "x"
+    first = run_grid(small, grid, out, workers=2, progress=False)
+    before = stamps(out)
+    again = run_grid(small, grid, out, workers=2, progress=False)
+    kept = first.loc[first["status"] == "ok", "file"]
+    assert len(kept) == 2 and {name for name in before if before[name] == stamps(out)[name]} == set(kept)
+    assert Counter((tmp_path / "log").read_text().splitlines()) == {
+        "begin good 1": 1, "end good 1": 1, "begin good 2": 1, "end good 2": 1, "begin raises 1": 2, "begin raises 2": 2}
+    same = [name for name in first if name != "duration"]
+    pd.testing.assert_frame_equal(first[same], again[same])
+    pd.testing.assert_frame_equal(again, collect(out))
+
+
+def test_a_finished_run_is_not_true_of_another_notebook_or_another_mlkit(small, tmp_path, monkeypatch):
+    notebook, out = tmp_path / "mine.ipynb", tmp_path / "x"
+    shutil.copy(small, notebook)
+
+    def run(**options):
+        before = stamps(out)
+        run_grid(notebook, {"a": [1]}, out, progress=False, pages=False, **options)
+        [name] = stamps(out)
+        return before.get(name) != stamps(out)[name]
+
+    assert run() and not run()
+    assert run(force=True)
+    content = nbformat.read(notebook, as_version=4)
+    content.cells[1].outputs = [nbformat.v4.new_output("stream", text="an output")]
+    nbformat.write(content, notebook)
+    assert not run(), "outputs do not count"
+    content.cells[-1].source += "\nrecord(more=1)"
+    nbformat.write(content, notebook)
+    assert run() and not run()
+    for module in (mlkit.batch.plan, mlkit.batch.task):
+        monkeypatch.setattr(module, "code_version", lambda: "another")
+    assert run() and not run()
+
+
+def test_the_version_of_mlkit_is_that_of_its_files(tmp_path):
+    for folder in ("mlkit", "data"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    ask = [sys.executable, "-c", "from mlkit.batch.plan import code_version; print(code_version(), end='')"]
+
+    def version():
+        return subprocess.run(ask, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+                              check=True).stdout
+
+    assert version() == code_version()
+    module = tmp_path / "mlkit" / "rolling.py"
+    module.write_bytes(module.read_bytes().replace(b"\n", b"\r\n"))
+    assert version() == code_version(), "line ends do not count"
+    module.write_bytes(module.read_bytes() + b"# changed\n")
+    assert version() != code_version()
+
+
+def test_mlkit_changed_meanwhile_stops_the_batch(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(mlkit.batch.task, "code_version", lambda: "another")
+    with pytest.raises(BatchError, match="not the one that began this batch"):
+        run_grid(small, {"a": [1]}, tmp_path / "x", progress=False)
+
+
+def command(notebook, out, log, count, *more):
+    return [sys.executable, "-m", "mlkit", "batch", str(notebook), "-p", "a=" + ",".join(map(str, range(count))),
+            "-p", "slow=0.5", "-p", f"log={log}", "--out", str(out), "--workers", "2", "--no-pages", *more]
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
+def test_a_batch_that_is_stopped_half_way_is_resumed(small, tmp_path, how):
+    """kill -9 of the parent alone, and Ctrl-C, which all of its processes hear."""
+    out, log, count = tmp_path / "x", tmp_path / "log", 6
+    log.touch()
+    parent = subprocess.Popen(command(small, out, log, count), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_until(lambda: len(stamps(out)) >= 2 if out.exists() else False, 60)
+    send = os.kill if how == "SIGKILL" else os.killpg
+    send(parent.pid, getattr(signal, how))
+    told = parent.communicate(timeout=30)[1]
+    begun = len(log.read_text().splitlines())
+    assert parent.returncode == (-signal.SIGKILL if how == "SIGKILL" else 130)
+    assert how == "SIGKILL" or "What has finished is kept in" in told
+    time.sleep(2.5)
+    assert len(log.read_text().splitlines()) == begun, "its workers and kernels ended with it"
+    finished = stamps(out)
+    assert 2 <= len(finished) < count
+    again = subprocess.run(command(small, out, log, count), capture_output=True, text=True)
+    assert again.returncode == 0 and f"{len(finished)} finished before and are kept" in again.stderr
+    table = collect(out)
+    assert len(table) == count and (table["status"] == "ok").all() and (table["square"] == table["a"] ** 2).all()
+    assert {name: stamps(out)[name] for name in finished} == finished, "none that had finished was run again"
+    ended = Counter(line for line in log.read_text().splitlines() if line.startswith("end"))
+    assert len(ended) == count and set(ended.values()) == {1}
+
+
+def wait_until(true, seconds):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_fail_fast_stops_at_the_first_failure(small, tmp_path):
+    grid = [{"kind": "good"}, {"kind": "raises"}, {"kind": "good", "a": 2}]
+    table = run_grid(small, grid, tmp_path / "x", fail_fast=True, progress=False)
+    assert table["status"].tolist() == ["ok", "failed"] and "2 of 3 runs" in (tmp_path / "x" / "index.html").read_text()
+    table = run_grid(small, grid, tmp_path / "x", progress=False)
+    assert table["status"].tolist() == ["ok", "failed", "ok"]
+
+
+def test_two_batches_do_not_write_into_one_folder(small, tmp_path):
+    out = tmp_path / "x"
+    out.mkdir()
+    with open_folder(out).alone(), pytest.raises(BatchError, match=rf"another batch.*process {os.getpid()} on .*since"):
+        run_grid(small, {"a": [1]}, out, progress=False)
+    assert [path.name for path in out.iterdir()] == [".batch-lock"]
+
+
+def test_what_a_killed_batch_left_half_written_is_removed_and_nothing_else(tmp_path):
+    left, mine = tmp_path / ".small_a=1_00.ipynb.0123456789ab.new", tmp_path / ".mine.new"
+    left.touch(), mine.touch()
+    with open_folder(tmp_path).alone():
+        assert not left.exists() and mine.exists()
+
+
+# ------------------------------------------------------------------ refused before anything starts
+
+@pytest.mark.parametrize("grid, why", [
+    ({"b": [1]}, "no parameter 'b'. It has:\n  a = 1"), ({"a": ["x"]}, "a='x' is not a whole number"),
+    ({"slow": [True]}, "is not a number"), ({"a": [1, "1"]}, "asks twice for the value of a 1"), ({"a": []}, "a has no value"),
+    ([], "it holds no run"), ("a", "a grid is a mapping"), (3, "a grid is a mapping"), ([{"a": 1}, {"a": 1}], "asks twice"),
+    ([{"a": 1}, {"c": 1}], "no parameter 'c'"), ({"log": [("x",)]}, "is not a str")])
+def test_a_grid_that_does_not_fit_is_refused(small, tmp_path, grid, why):
+    with pytest.raises(ValueError, match=re.escape(why)):
+        run_grid(small, grid, tmp_path / "x", progress=False)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_notebook_that_no_batch_can_run_is_refused(tmp_path):
+    bare = write_notebook(tmp_path / "bare.ipynb", "x = 1", parameters=None)
+    hides = write_notebook(tmp_path / "hides.ipynb", "1", parameters="status = 1")
+    magic = write_notebook(tmp_path / "magic.ipynb", "1", parameters="%matplotlib inline\na = 1")
+    (tmp_path / "broken.ipynb").write_text("{")
+    for notebook, kind, why in [(bare, ParameterError, "no cell tagged 'parameters'"), (hides, ParameterError, "the parameter status has the name"),
+                                (magic, ParameterError, "not plain Python"),
+                                (tmp_path / "broken.ipynb", BatchError, "cannot be read as a notebook"),
+                                (tmp_path / "none.ipynb", BatchError, "No such file")]:
+        with pytest.raises(kind, match=re.escape(why)):
+            run_grid(notebook, {"a": [1]}, tmp_path / "x", progress=False)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused(small, tmp_path):
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    places = [taken, taken / "below", "unknown://place"]
+    if sys.platform == "linux":
+        places += ["/proc/nothing", "/sys/kernel"]      # where nobody can, root neither
+    for place in places:
+        with pytest.raises(BatchError, match="cannot write into|cannot be opened"):
+            run_grid(small, {"a": [1]}, place, progress=False)
+    assert taken.read_text() == "a file" and list(tmp_path.iterdir()) == [taken]
+
+
+def test_a_folder_that_is_made_and_then_refuses_is_taken_away_again(tmp_path, monkeypatch):
+    def full(self, name, text):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LocalFolder, "write", full)
+    with pytest.raises(BatchError, match="No space left"):
+        open_folder(tmp_path / "a" / "b").prepare()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_that_cannot_be_written_is_a_failed_row(small, tmp_path, monkeypatch):
+    write = LocalFolder.write
+
+    def full(self, name, text):
+        if name.endswith(".ipynb"):
+            raise OSError(28, "No space left on device")
+        write(self, name, text)
+
+    monkeypatch.setattr(LocalFolder, "write", full)
+    table = run_grid(small, {"a": [1]}, tmp_path / "x", progress=False, pages=False)
+    assert table["status"].tolist() == ["failed"] and "No space left" in table["error"][0] and table["file"][0] == ""
+
+
+def test_the_command_line_refuses_with_status_2(small, tmp_path):
+    out, grid = tmp_path / "x", tmp_path / "grid.yaml"
+    grid.write_text("a: [1, 2")
+    for arguments, told in [([], "nothing to vary"), (["-p", "a"], "not NAME=A,B"), (["-p", "a=1", "-p", "a=2"], "given twice"),
+                            (["-p", 'log="x'], "double quotes"), (["-p", "b=1"], "no parameter 'b'"),
+                            (["-p", "a=1", "--workers", "2", "--scheduler", "tcp://localhost:1"], "give one"),
+                            (["--grid", str(grid)], "cannot be read as YAML"), (["-p", "a=1", "--workers", "0"], "0")]:
+        done = CliRunner().invoke(main, ["batch", str(small), "--out", str(out), *arguments])
+        assert done.exit_code == 2 and told in done.stderr, done.output
+    assert not out.exists()
+
+
+def test_a_million_runs_are_counted_and_asked_for(small, tmp_path):
+    thousand = ",".join(map(str, range(1000)))
+    arguments = ["batch", str(small), "-p", f"a={thousand}", "-p", f"slow={thousand}", "--out", str(tmp_path / "x")]
+    begun = time.monotonic()
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2 and "1,000,000 runs" in done.stderr and "--yes" in done.stderr
+    assert "about 116 days on 1 worker, at 10.0 s a run (assumed" in done.stderr
+    assert time.monotonic() - begun < 10, "they were not made one by one to be counted"
+    here, there = pty.openpty()
+    asked = subprocess.Popen([sys.executable, "-m", "mlkit", *arguments], stdin=there, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True)
+    os.write(here, b"n\n")
+    told, _ = asked.communicate(timeout=60)
+    assert asked.returncode == 2 and "Run them? [y/N]" in told and "Nothing was run" in told
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_time_of_many_runs_is_estimated_from_those_that_finished(small, tmp_path):
+    run_grid(small, {"a": [1]}, tmp_path / "x", progress=False, pages=False)
+    duration = collect(tmp_path / "x")["duration"][0]
+    done = CliRunner().invoke(main, ["batch", str(small), "-p", "a=" + ",".join(map(str, range(1001))), "--out",
+                                     str(tmp_path / "x"), "--workers", "2"])
+    assert f"at {duration:.1f} s a run (the mean of 1 finished" in done.stderr and "on 2 workers" in done.stderr
+
+
+# ------------------------------------------------------------------ parameters and names
+
+ODD = {"text": "a \"b\" 'c' \\n \n {d} $e ü 漢,=", "word": "", "number": -0.0, "large": math.inf, "missing": math.nan,
+       "count": 2**70, "flag": True, "listed": [1, "x", [None, 2.5]], "named": {"a b": [True]}, "nothing": None}
+
+
+def test_values_arrive_as_what_they_are_and_come_back(tmp_path):
+    names = "\n".join(f"{name} = {value if value is None else type(value)()!r}" for name, value in ODD.items())
+    notebook = write_notebook(tmp_path / "odd.ipynb", "from mlkit import record\n" + "\n".join(
+        f"record(was_{name}=repr({name}))" for name in ODD), parameters=names)
+    table = run_grid(notebook, [ODD], tmp_path / "x", progress=False)
+    assert table["status"].tolist() == ["ok"], table["error"][0]
+    for name, value in ODD.items():
+        assert table[f"was_{name}"][0] == repr(value)
+        back = table[name][0]
+        assert repr(back) == repr(value) or back == value or (value is None or value != value) and pd.isna(back), name
+    text = (tmp_path / "x" / table["file"][0]).read_text()
+    json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+
+
+VALUES = st.one_of(st.text(max_size=300), st.floats(), st.integers(), st.booleans(), st.none(),
+                   st.lists(st.integers() | st.text(max_size=5), max_size=4))
+
+
+@settings(max_examples=200, deadline=None)
+@given(combinations=st.lists(st.fixed_dictionaries({}, optional={"A": VALUES, "a": VALUES, "long_name_" * 9: VALUES}),
+                             min_size=2, max_size=20, unique_by=lambda each: json.dumps(each, sort_keys=True)))
+def test_names_of_different_runs_differ_and_are_safe_everywhere(any_plan, combinations):
+    names = [run.name for run in any_plan(combinations)]
+    assert len({name.lower() for name in names}) == len(combinations)
+    for name in names:
+        assert re.fullmatch(r"[A-Za-z0-9.+=_-]{1,160}\.ipynb", name) and not name.startswith((".", "-"))
+    assert names == [run.name for run in any_plan([dict(reversed(each.items())) for each in combinations])]
+
+
+@pytest.fixture(scope="module")
+def any_plan(tmp_path_factory):
+    parameters = "\n".join(f"{name} = None" for name in ("A", "a", "long_name_" * 9))
+    path = write_notebook(tmp_path_factory.mktemp("any") / "any.ipynb", "1", parameters=parameters)
+    plan = make_plan(path, {})
+    return lambda combinations: replace(plan, blocks=[{name: [value] for name, value in each.items()} for each in combinations])
+
+
+def test_a_name_reads_well_and_stays_the_same(small):
+    names = [run.name for run in make_plan(small, {"kind": ["a/b: 50 %"], "a": ["-3"]})]
+    assert names == ["small_a=-3_kind=a-b-50-_a3bf4b47f0d7376e.ipynb"]
+
+
+def test_a_grid_is_all_combinations_the_last_changing_fastest(small):
+    plan = make_plan(small, {"kind": ["x", "y"], "a": range(3)})
+    assert len(plan) == 6 and [run.parameters for run in plan][:4] == [
+        {"a": 0, "kind": "x"}, {"a": 1, "kind": "x"}, {"a": 2, "kind": "x"}, {"a": 0, "kind": "y"}]
+    assert len({run.identity for run in plan}) == 6
+
+
+def test_numpy_values_and_single_ones_are_taken(small):
+    numpy = pytest.importorskip("numpy")
+    plan = make_plan(small, {"slow": numpy.linspace(0, 1, 3), "a": numpy.int64(3), "kind": "one"})
+    assert [run.parameters for run in plan] == [{"a": 3, "kind": "one", "slow": slow} for slow in (0.0, 0.5, 1.0)]
+
+
+@pytest.mark.parametrize("text, values", [("a,b", ["a", "b"]), ("a", ["a"]), ("", [""]), ('"a,b",c', ["a,b", "c"]),
+                                          ("1e-3, 2", ["1e-3", "2"]), ('"say ""x"""', ['say "x"'])])
+def test_values_of_the_command_line_are_split_at_commas(text, values):
+    assert split_values(text) == values
+
+
+def test_a_grid_of_a_file_and_of_the_command_line_are_combined(tmp_path):
+    notebook = write_notebook(tmp_path / "n.ipynb", "1", parameters=PARAMETERS + "start = '2000-01-01'")
+    (tmp_path / "grid.yaml").write_text("start: [2006-01-01, 2007-06-30]\nslow: [1e-3]\n")
+    done = CliRunner().invoke(main, ["batch", str(notebook), "--grid", str(tmp_path / "grid.yaml"), "-p", "a=1,2", "--out",
+                                     str(tmp_path / "x"), "--no-pages"])
+    assert done.exit_code == 0, done.output
+    table = collect(tmp_path / "x")
+    assert table[["a", "slow", "start"]].values.tolist() == [
+        [1, 0.001, "2006-01-01"], [1, 0.001, "2007-06-30"], [2, 0.001, "2006-01-01"], [2, 0.001, "2007-06-30"]]
+    done = CliRunner().invoke(main, ["batch", str(notebook), "--grid", str(tmp_path / "grid.yaml"), "-p", "slow=1"])
+    assert done.exit_code == 2 and "say it once" in done.stderr
+
+
+# ------------------------------------------------------------------ collecting
+
+def entry(**more):
+    """A run's record, as `mlkit.batch.task` makes it."""
+    names = {"parameters": {"a": 1}, "results": {"x": 1.0}} | {key: more.pop(key) for key in ("parameters", "results")
+                                                              if key in more}
+    entries = {key: [{"name": name, "value": value} for name, value in values.items()] for key, values in names.items()}
+    return dict.fromkeys(SUMMARY, "") | {"status": "ok", "duration": 1.0, "notebook": "n.ipynb", "file": "f.ipynb"} | entries | more
+
+
+def test_rows_are_in_the_order_of_their_parameters():
+    table = table_of(entry(parameters={"a": a, "b": b}, file=f"{a}{b}") for a in (10, 9, None) for b in ("y", "x"))
+    assert table[["a", "b"]].fillna(0).values.tolist() == [[0, "x"], [0, "y"], [9, "x"], [9, "y"], [10, "x"], [10, "y"]]
+
+
+@pytest.mark.parametrize("records, why", [
+    ([entry(results={"a": 2})], "n.ipynb records a=2 and has a parameter a=1"),
+    ([entry(results={"status": "fine"})], "a result called 'status'"),
+    ([entry(), entry(parameters={}, results={"a": 1}, notebook="m.ipynb")], "'a' is a result of m.ipynb and a parameter")])
+def test_one_column_never_holds_two_things(records, why):
+    with pytest.raises(ValueError, match=re.escape(why)):
+        table_of(records)
+    assert list(table_of([entry(results={"a": 1, "x": 2})]))[:2] == ["a", "x"], "a parameter recorded as it is is no clash"
+
+
+def test_a_clash_of_names_stops_the_batch_at_its_first_run(tmp_path):
+    notebook = write_notebook(tmp_path / "n.ipynb", "from mlkit import record\nrecord(a=a + 1)")
+    with pytest.raises(ValueError, match=r"records a=2 and has a parameter a=1"):
+        run_grid(notebook, {"a": [1, 2, 3]}, tmp_path / "x", progress=False, pages=False)
+    assert len(stamps(tmp_path / "x")) == 1
+
+
+def test_a_file_that_is_no_executed_notebook_is_a_row_too(small, tmp_path):
+    out = tmp_path / "x"
+    run_grid(small, {"a": [1]}, out, progress=False, pages=False)
+    [whole] = out.glob("*.ipynb")
+    (out / "cut.ipynb").write_bytes(whole.read_bytes()[:-200])
+    (out / "other.ipynb").write_text("[1]")
+    shutil.copy(small, out / "never run.ipynb")
+    assert execute(small, out / "by hand.ipynb", parameters={"a": 5}).status == "ok"
+    assert execute(small, out / "by hand too.ipynb", parameters={"a": 6, "kind": "raises"}).failed
+    table = collect(out).set_index("file")
+    assert table["status"].to_dict() == {whole.name: "ok", "cut.ipynb": "unreadable", "other.ipynb": "unreadable",
+                                         "never run.ipynb": "unreadable", "by hand.ipynb": "ok", "by hand too.ipynb": "failed"}
+    assert table.loc["by hand.ipynb", ["a", "square", "notebook"]].tolist() == [5, 25, "small.ipynb"]
+    assert "planted" in table.loc["by hand too.ipynb", "error"] and table.loc["cut.ipynb", "error"] == "it is not a notebook"
+
+
+def test_a_record_is_found_however_the_file_was_saved(small, tmp_path):
+    out = tmp_path / "x"
+    notebook = write_notebook(tmp_path / "n.ipynb", "from mlkit import record\nrecord(long='x' * 100_000, short=1)")
+    for grid in ({"a": [1]}, {"a": [2]}):
+        run_grid(notebook, grid, out, progress=False, pages=False)
+    before = stamps(out)
+    assert len(run_grid(notebook, {"a": [1, 2]}, out, progress=False, pages=False)) == 2 and stamps(out) == before
+    for path in out.glob("*.ipynb"):        # as JupyterLab writes it: keys in order
+        nbformat.write(nbformat.read(path, as_version=4), path)
+    table = collect(out)
+    assert table["a"].tolist() == [1, 2] and table["long"].str.len().tolist() == [100_000] * 2
+
+
+def test_an_executed_notebook_is_its_own_record(batch):
+    folder, _, table = batch
+    assert recorded(folder / table.loc[("good", 8), "file"]) == {"square": 64, "half": 4.0, "word": "GOOD", "jobs": 1,
+                                                                "folder": "notebooks"}
+
+
+def test_collecting_from_nowhere_and_from_an_empty_folder(tmp_path):
+    with pytest.raises(BatchError, match="there is no folder"):
+        collect(tmp_path / "none")
+    empty = collect(tmp_path)
+    assert empty.empty and list(empty) == TABLE_END
