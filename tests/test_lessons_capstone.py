@@ -181,8 +181,8 @@ def test_decisions_worked_out_once_trade_as_the_model_does(bars, found, traders,
     alone = backtest(bars, model, execution=SETUP.execution)
     assert alone.order_hash == backtest(bars, traders["logistic"], execution=SETUP.execution).order_hash
     assert results["logistic"].order_hash == alone.order_hash and len(alone.fills) > 50
-    assert {(each.returns.index[0], len(each.returns)) for each in results.values()} == {
-        (alone.returns.index[0], len(alone.returns))} and alone.returns.index[0] > found["logistic"].predictions.index[0]
+    assert all(each.returns.index.equals(alone.returns.index) for each in results.values())
+    assert alone.returns.index[0] > found["logistic"].predictions.index[0]
     assert list(results) == ["logistic", "mean reversion", "buy & hold"]
 
 
