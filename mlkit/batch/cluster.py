@@ -46,9 +46,10 @@ class Cluster:
                              "`dask scheduler`, which prints its address (8786 as a rule; 8787 is its dashboard)") from error
 
     @contextmanager
-    def started(self):
+    def started(self, code: str):
+        """Checked and, at the end, closed; code : hash of the `mlkit` that every worker has to have."""
         try:
-            self._check_workers()
+            self._check_workers(code)
             yield self
         finally:
             self.client.close()
@@ -60,13 +61,12 @@ class Cluster:
             self._asked, self._threads = time.monotonic(), sum(self.client.nthreads().values())
         return self._threads
 
-    def _check_workers(self) -> None:
+    def _check_workers(self, mine: str) -> None:
         try:
             self.client.wait_for_workers(1, timeout=ANSWER)
         except TimeoutError as error:
             raise BatchError(f"the scheduler at {self.client.scheduler.address} has no worker: start some with `dask worker "
                              f"{self.client.scheduler.address}`, where mlkit is installed") from error
-        mine = code_version()
         for worker, theirs in self.client.run(code_version, on_error="return").items():
             if isinstance(theirs, Exception):
                 raise BatchError(f"the worker {worker} has no mlkit, or an old one ({type(theirs).__name__}: {theirs}): "

@@ -25,8 +25,8 @@ class LocalWorkers:
         self.at_once = count
 
     @contextmanager
-    def started(self):
-        yield self
+    def started(self, code: str):
+        yield self      # processes of this machine have the `mlkit` that is on it
 
     def reaches(self, place) -> None:
         """A process of this machine reaches what this one does."""

@@ -54,7 +54,7 @@ def run_grid(notebook, grid, out, *, workers: int = 1, scheduler: str | None = N
     plan = make_plan(notebook, grid)
     engine = LocalWorkers(workers) if scheduler is None else _cluster(scheduler)
     place = open_folder(out)
-    with engine.started():
+    with engine.started(plan.code):
         place.prepare()
         with place.alone():
             engine.reaches(place)

@@ -1,0 +1,188 @@
+"""Batches, sweeps and walk-forwards on a real Dask cluster: a scheduler and two worker processes on loopback."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+
+import joblib
+import pandas as pd
+import pytest
+from batches import stamps, write_notebook
+from click.testing import CliRunner
+from distributed import Client, LocalCluster
+
+import mlkit.batch.cluster
+import mlkit.batch.plan
+from mlkit import (Costs, FeatureSet, LaggedReturns, MeanReversion, WalkForward, direction, load_bars, make_model, sweep,
+                   walk_forward)
+from mlkit.batch import BatchError, collect, run_grid
+from mlkit.cli import main
+
+START = 60      # seconds within which the cluster has to be up on a busy machine
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """The address of a scheduler with two workers: one of one thread and one of two. A worker that dies is started again."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    here = tmp_path_factory.mktemp("dask")
+    env = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+    started = [dask(here, env, "scheduler", "--host", "127.0.0.1", "--port", address.rsplit(":")[-1], "--no-dashboard")]
+    started += [dask(here, env, "worker", address, "--nthreads", str(threads), "--host", "127.0.0.1", "--no-dashboard",
+                     "--local-directory", str(here)) for threads in (1, 2)]
+    try:
+        with Client(address, timeout=START, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=START)
+        yield address
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait(30)
+
+
+def dask(folder, env, which, *arguments):
+    module = f"distributed.cli.dask_{which}"
+    log = open(folder / f"{which}-{time.monotonic_ns()}.log", "w")
+    return subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=folder, env=env, stdout=log, stderr=log)
+
+
+@pytest.fixture
+def small(tmp_path):
+    return write_notebook(tmp_path / "notebooks" / "small.ipynb")
+
+
+def test_the_table_is_that_of_one_machine(scheduler, small, tmp_path):
+    grid = {"a": [1, 2, 10], "kind": ["good", "raises"]}
+    done = CliRunner().invoke(main, ["batch", str(small), "-p", "a=1,2,10", "-p", "kind=good,raises", "--out",
+                                     str(tmp_path / "cluster"), "--scheduler", scheduler])
+    assert done.exit_code == 1 and "6 runs: 3 ok, 3 failed" in done.stdout, done.output
+    there = collect(tmp_path / "cluster")
+    here = run_grid(small, grid, tmp_path / "here", workers=2, progress=False)
+    pd.testing.assert_frame_equal(there.drop(columns="duration"), here.drop(columns="duration"))
+    assert {path.name for path in (tmp_path / "cluster").iterdir()} == {path.name for path in (tmp_path / "here").iterdir()}
+    before = stamps(tmp_path / "cluster")
+    run_grid(small, {"a": [1, 2, 10]}, tmp_path / "cluster", scheduler=scheduler, progress=False)
+    assert len(stamps(tmp_path / "cluster")) == 9 and before.items() <= stamps(tmp_path / "cluster").items()
+
+
+def test_a_worker_killed_in_the_middle_loses_no_run(scheduler, small, tmp_path):
+    log = tmp_path / "log"
+    grid = [{"a": a, "kind": "kills its worker once" if a == 3 else "good", "slow": 0.3, "log": str(log)} for a in range(8)]
+    table = run_grid(small, grid, tmp_path / "x", scheduler=scheduler, progress=False, pages=False)
+    assert table["a"].tolist() == list(range(8)) and (table["status"] == "ok").all(), table["error"].tolist()
+    ended = Counter(line for line in log.read_text().splitlines() if line.startswith("end"))
+    assert len(ended) == 8 and set(ended.values()) == {1}, "and none that had finished is done twice"
+    assert log.read_text().count("begin kills its worker once 3") == 2
+
+
+def test_a_run_that_kills_every_worker_is_a_failed_row(scheduler, small, tmp_path):
+    table = run_grid(small, [{"a": 1}, {"kind": "kills its worker"}], tmp_path / "x", scheduler=scheduler, progress=False)
+    row = table.set_index("kind").loc["kills its worker"]
+    assert table["status"].tolist() == ["ok", "failed"] and "every worker that took it died" in row["error"]
+    pd.testing.assert_frame_equal(table, collect(tmp_path / "x"))
+
+
+def test_a_stopped_batch_leaves_the_scheduler_nothing_to_do(scheduler, small, tmp_path):
+    grid = [{"kind": "raises"}] + [{"a": a, "slow": 0.2} for a in range(12)]
+    table = run_grid(small, grid, tmp_path / "x", scheduler=scheduler, fail_fast=True, progress=False)
+    assert "failed" in set(table["status"]) and len(table) < 13
+    with Client(scheduler, set_as_default=False) as client:
+        end = time.monotonic() + 30
+        while any(client.processing().values()) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not any(client.processing().values())
+    assert len(stamps(tmp_path / "x")) < 13
+    again = run_grid(small, grid, tmp_path / "x", scheduler=scheduler, progress=False, pages=False)
+    assert again["status"].value_counts().to_dict() == {"ok": 12, "failed": 1}
+
+
+def test_an_address_without_a_scheduler_is_refused_soon(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(mlkit.batch.cluster, "ANSWER", 2)
+    with socket.create_server(("127.0.0.1", 0)) as mute:        # listens, and says nothing: another service's port
+        mute_address = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
+        for address in (mute_address, "tcp://127.0.0.1:1", "nonsense"):
+            begun = time.monotonic()
+            with pytest.raises(BatchError, match="no Dask scheduler answers at " + re.escape(address)):
+                run_grid(small, {"a": [1]}, tmp_path / "x", scheduler=address, progress=False)
+            assert time.monotonic() - begun < 10
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_scheduler_without_workers_is_refused(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(mlkit.batch.cluster, "ANSWER", 2)
+    with LocalCluster(n_workers=0, dashboard_address=":0") as empty, pytest.raises(BatchError, match="has no worker: start some"):
+        run_grid(small, {"a": [1]}, tmp_path / "x", scheduler=empty.scheduler_address, progress=False)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_worker_with_another_mlkit_is_refused(scheduler, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(mlkit.batch.plan, "code_version", lambda: "another")
+    with pytest.raises(BatchError, match=r"the worker tcp://127.0.0.1:\d+ has another mlkit"):
+        run_grid(small, {"a": [1]}, tmp_path / "x", scheduler=scheduler, progress=False)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_place_that_workers_do_not_share_is_refused(scheduler, small):
+    with pytest.raises(BatchError, match=r"the worker tcp://.* does not write to the same memory://mine \(FileNotFoundError"):
+        run_grid(small, {"a": [1]}, "memory://mine", scheduler=scheduler, progress=False)
+
+
+def test_a_scheduler_that_goes_leaves_what_has_finished(small, tmp_path):
+    out = tmp_path / "x"
+    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
+
+    def stop_it_half_way():
+        while len(stamps(out)) < 2:
+            time.sleep(0.05)
+        cluster.close()
+
+    stopper = threading.Thread(target=stop_it_half_way)
+    stopper.start()
+    with pytest.raises(BatchError, match="the scheduler is gone.*finished runs are kept"):
+        run_grid(small, {"a": range(5), "slow": 0.3}, out, scheduler=cluster.scheduler_address, progress=False, pages=False)
+    stopper.join()
+    kept = stamps(out)
+    table = run_grid(small, {"a": range(5), "slow": 0.3}, out, progress=False, pages=False)
+    assert 2 <= len(kept) < 5 and (table["status"] == "ok").all() and kept.items() <= stamps(out).items()
+
+
+def test_an_object_store_is_as_good_as_a_folder(small, tmp_path):
+    """fsspec's own store in memory, which only this process sees; a worker process would see a bucket."""
+    grid = {"kind": ["good", "raises"]}
+    there = run_grid(small, grid, "memory://bucket/x", progress=False)
+    here = run_grid(small, grid, tmp_path / "x", progress=False)
+    pd.testing.assert_frame_equal(there.drop(columns="duration"), here.drop(columns="duration"))
+    pd.testing.assert_frame_equal(collect("memory://bucket/x"), there)
+    again = run_grid(small, {"kind": ["good"], "a": [2]}, "memory://bucket/x", progress=False, pages=False)
+    assert again["square"].tolist() == [4] and len(collect("memory://bucket/x")) == 3
+    from fsspec.implementations.memory import MemoryFileSystem
+    files = MemoryFileSystem()
+    assert {path.rsplit("/", 1)[-1] for path in files.ls("/bucket/x", detail=False)} >= {"index.html", "table.csv", *there["file"]}
+    with pytest.raises(BatchError, match="there is no folder memory://bucket/y"):
+        collect("memory://bucket/y")
+
+
+def test_a_sweep_on_the_cluster_gives_the_same_table(scheduler):
+    bars = load_bars("GE").loc["2000":"2002"]
+    options = {"costs": [Costs(), Costs(5, 5, 5)], "progress": False}
+    rules = [MeanReversion(window, enter) for window in (10, 20, 40) for enter in (-2.0, -1.0)]
+    alone = sweep(bars, rules, **options)
+    with Client(scheduler, set_as_default=False) as client, joblib.parallel_config(backend="dask", client=client):
+        pd.testing.assert_frame_equal(sweep(bars, rules, n_jobs=-1, **options), alone)
+
+
+def test_a_walk_forward_on_the_cluster_gives_the_same_predictions(scheduler):
+    bars = load_bars("GE").loc["2000":"2004"]
+    X, labels = FeatureSet([LaggedReturns(3)])(bars), direction(bars)
+    splitter = WalkForward(400, 200, label_end=labels["end"])
+    alone = walk_forward(make_model("logistic"), X, labels, splitter)
+    with Client(scheduler, set_as_default=False) as client, joblib.parallel_config(backend="dask", client=client):
+        found = walk_forward(make_model("logistic"), X, labels, splitter, n_jobs=-1)
+    pd.testing.assert_series_equal(found.predictions, alone.predictions, check_exact=True)
+    pd.testing.assert_frame_equal(found.folds, alone.folds)
