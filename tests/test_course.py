@@ -3,17 +3,19 @@
 import re
 import subprocess
 import sys
+import time
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from mlkit.batch import MIME, ParameterError, check_parameters, parameters_of, record, recorded
 from mlkit.cli import main, readable
 from mlkit.course import run_course
+from mlkit.notebooks import merge_streams
 
 PARAMETERS = """\
 symbol = "GE"            # any instrument of `mlkit data`
@@ -106,6 +108,20 @@ def test_results_come_back_as_they_were_recorded(course):
     assert list(results)[:3] == ["sharpe", "trades", "honest"]
     shown = nbformat.read(home / "runs/course/00_good.ipynb", as_version=4).cells[-1].outputs[1].data
     assert {MIME, "text/plain", "text/html"} == set(shown) and "&lt;b&gt;" in shown["text/html"]
+
+
+def test_streams_are_merged_as_nbclient_does_and_a_long_line_takes_no_time():
+    def cell(*outputs):
+        return new_code_cell(outputs=[new_output("stream", name=name, text=text) if name else
+                                      new_output("display_data", {"text/plain": text}) for name, text in outputs])
+
+    mixed = cell(("stderr", "10 %\r50 %"), ("stdout", "one\r\n"), ("stderr", "\r99 %\rdone\n"), ("", "shown"), ("stdout", "two"))
+    merge_streams(mixed)
+    assert [(out.get("name"), out.get("text")) for out in mixed.outputs] == [
+        ("stdout", "one\r\ntwo"), ("stderr", "done\n"), (None, None)]
+    long, begun = cell(("stdout", "y" * 1_000_000)), time.perf_counter()
+    merge_streams(long)
+    assert time.perf_counter() - begun < 5 and len(long.outputs[0].text) == 1_000_000
 
 
 def test_given_parameters_arrive_as_what_they_are(tmp_path):
