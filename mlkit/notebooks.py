@@ -50,10 +50,11 @@ class Outcome:
 
 
 class Stopwatch:
-    """A notebook's time limit, and which cell is running: nbclient calls both methods."""
+    """A notebook's time limit, and which cell is running: nbclient calls its methods."""
 
     def __init__(self, seconds: float, on_cell: Callable[[], None] = lambda: None):
         self.limit, self.begin, self.on_cell = seconds, time.perf_counter(), on_cell
+        self.notebook = None        # once its kernel answers: the notebook as it is being executed
         self.started: list = []
 
     @property
@@ -62,6 +63,9 @@ class Stopwatch:
 
     def time_left(self, _cell) -> float:
         return max(0.1, self.limit - self.elapsed)
+
+    def notebook_starts(self, notebook):
+        self.notebook = notebook
 
     def cell_starts(self, cell, cell_index):
         if cell.cell_type == "code" and cell.source.strip():
@@ -72,8 +76,8 @@ class Stopwatch:
 
     def hooks(self) -> dict:
         """What papermill and nbclient take to be limited and watched."""
-        return {"timeout_func": self.time_left, "on_cell_start": self.cell_starts, "on_cell_complete": self.cell_ends,
-                "on_cell_executed": merge_streams}
+        return {"timeout_func": self.time_left, "on_notebook_start": self.notebook_starts,
+                "on_cell_start": self.cell_starts, "on_cell_executed": merge_streams, "on_cell_complete": self.cell_ends}
 
 
 def merge_streams(cell, **_) -> None:
@@ -175,6 +179,7 @@ def execute(notebook: Path, output: Path, *, parameters: dict | None = None, tim
     -------
     Outcome; a raising cell, a dead kernel, the time limit and an unreadable file are outcomes, not exceptions.
     """
+    import nbformat
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)      # what went wrong is told once: by the outcome
@@ -184,9 +189,12 @@ def execute(notebook: Path, output: Path, *, parameters: dict | None = None, tim
     try:
         papermill.execute_notebook(
             notebook.resolve(), output, parameters or {}, kernel_name="python3", language="python", progress_bar=False,
+            request_save_on_cell_execute=False,     # twice a cell, all of it anew: seconds in a long lesson
             resources={"metadata": {"path": str(folder or notebook.resolve().parent)}},
             execution_timeout=math.ceil(timeout), **kernel_options(**place), **watch.hooks())
     except Exception as error:      # whatever one notebook does, the others run: the outcome says what it was
+        if watch.notebook is not None and not output.exists():
+            nbformat.write(watch.notebook, output)
         return Outcome(notebook, "failed", watch.elapsed, failed_cell(watch), explain(error, timeout),
                        output if output.exists() else None, died(error))
     return Outcome(notebook, "ok", watch.elapsed, output=output)
