@@ -1,0 +1,131 @@
+"""Are two answers the same, and if not, on how little does it show?
+
+>>> import numpy as np, pandas as pd
+>>> same(np.array([1.0, np.nan]), pd.Series([1.0, np.nan])), same({"a": 1}, {"a": 2})
+(True, False)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from numbers import Number
+
+import numpy as np
+import pandas as pd
+
+SHORTEST = 60  # prefixes of an input up to this length are tried one by one
+SHOWN = 6  # values of a long answer that are shown
+
+
+def same(given, expected, tolerance: float = 1e-9) -> bool:
+    """Whether an answer is as good as the expected one.
+
+    Numbers agree within `tolerance`, relative to the larger of 1 and the expected one; NaN equals NaN.
+    Of tables and series the values and the index count, not names of series; a list or an array may
+    stand for a series; True may be 1; one column may be a series; the order of columns is free.
+    """
+    if isinstance(expected, (pd.Series, pd.DataFrame)):
+        return _same_table(given, expected, tolerance)
+    if isinstance(expected, Mapping):
+        return (isinstance(given, (Mapping, pd.Series)) and set(given.keys()) == set(expected)
+                and all(same(given[name], expected[name], tolerance) for name in expected))
+    if isinstance(expected, (set, frozenset)):
+        return not isinstance(given, str) and _listed(given) is not None and set(_listed(given)) == set(expected)
+    if isinstance(expected, (list, tuple, np.ndarray, pd.Index)):
+        values, wanted = _listed(given), _listed(expected)
+        return (values is not None and len(values) == len(wanted)
+                and all(same(one, other, tolerance) for one, other in zip(values, wanted)))
+    if isinstance(expected, (bool, np.bool_)):
+        return isinstance(given, (bool, np.bool_, Number)) and given == expected
+    if isinstance(expected, Number):
+        return isinstance(given, (Number, np.bool_)) and _close(float(given), float(expected), tolerance)
+    return type(given) is type(expected) and bool(given == expected)
+
+
+def _same_table(given, expected, tolerance) -> bool:
+    if isinstance(expected, pd.DataFrame):
+        if isinstance(given, pd.Series) and expected.shape[1] == 1:
+            expected = expected.iloc[:, 0]
+        elif not isinstance(given, pd.DataFrame) or set(given.columns) != set(expected.columns):
+            return False
+        else:
+            return all(_same_table(given[name], expected[name], tolerance) for name in expected)
+    if isinstance(given, pd.DataFrame) and given.shape[1] == 1:
+        given = given.iloc[:, 0]
+    if isinstance(given, pd.Series) and not given.index.equals(expected.index):
+        return False
+    return same(list(_listed(given) or []), list(expected), tolerance)
+
+
+def _listed(values) -> list | None:
+    if isinstance(values, (str, Mapping)) or not hasattr(values, "__iter__"):
+        return None
+    return list(values)
+
+
+def _close(given: float, expected: float, tolerance: float) -> bool:
+    if np.isnan(expected) or np.isinf(expected):
+        return given == expected or (np.isnan(given) and np.isnan(expected))
+    return abs(given - expected) <= tolerance * max(1.0, abs(expected))
+
+
+def copies(inputs: tuple) -> tuple:
+    """The inputs again, so that an answer that writes into them changes nothing."""
+    return tuple(copy.deepcopy(value) for value in inputs)
+
+
+def smallest_difference(outputs, inputs: tuple, tolerance: float) -> str:
+    """A sentence on the smallest input, among the beginnings of this one, on which two answers differ.
+
+    outputs : function of inputs -> (given, expected)
+    """
+    for shorter in _beginnings(inputs):
+        try:
+            given, expected = outputs(shorter)
+        except Exception:  # noqa: BLE001  (too little for one of the two: a longer beginning tells)
+            continue
+        if not same(given, expected, tolerance):
+            return _sentence(shorter, given, expected)
+    return _sentence(inputs, *outputs(inputs))
+
+
+def _beginnings(inputs: tuple):
+    if inputs and isinstance(inputs[0], (pd.DataFrame, pd.Series, list)):
+        for length in range(1, min(len(inputs[0]), SHORTEST) + 1):
+            yield (inputs[0][:length], *inputs[1:])
+
+
+def _sentence(inputs: tuple, given, expected) -> str:
+    told = f"Given {', '.join(map(described, inputs))}\n" if inputs else ""
+    place = _first_unlike(given, expected)
+    if place is not None:
+        at, mine, right = place
+        return f"{told}at {at} yours is {described(mine)}, and {described(right)} is right."
+    return f"{told}yours is {described(given)}, and {described(expected)} is right."
+
+
+def _first_unlike(given, expected):
+    """(where, given, expected) of the first row that differs, if both are series with the same index."""
+    if isinstance(given, pd.Series) and isinstance(expected, pd.Series) and given.index.equals(expected.index):
+        for at, mine, right in zip(given.index, given, expected):
+            if not same(mine, right):
+                return f"{at:%Y-%m-%d}" if isinstance(at, pd.Timestamp) else at, mine, right
+    return None
+
+
+def described(value) -> str:
+    """A value in a few words: a number, a short list, how many bars and their closes."""
+    if isinstance(value, pd.DataFrame) and "close" in value:
+        return f"{len(value)} bar{'s' * (len(value) != 1)} with closes {described(list(value['close']))}"
+    if isinstance(value, pd.DataFrame):
+        return f"a table of {len(value)} rows and the columns {', '.join(map(str, value.columns))}"
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.6g}"
+    if isinstance(value, (pd.Series, np.ndarray, pd.Index, list, tuple)):
+        values = list(value)
+        shown = values if len(values) <= SHOWN else [*values[: SHOWN - 1], "...", values[-1]]
+        return f"[{', '.join(each if each == '...' else described(each) for each in shown)}]"
+    if callable(value):
+        return getattr(value, "__name__", type(value).__name__)
+    return repr(value)
