@@ -70,6 +70,16 @@ def _close(given: float, expected: float, tolerance: float) -> bool:
     return abs(given - expected) <= tolerance * max(1.0, abs(expected))
 
 
+def part_of(values, name: str):
+    """A part of an answer that is a mapping; None where there is none."""
+    return values.get(name) if isinstance(values, (Mapping, pd.Series)) else None
+
+
+def on_index(values, index: pd.Index):
+    """An array or a list of one value a row as a Series, so that it can be audited; all else as it is."""
+    return pd.Series(values, index) if isinstance(values, (np.ndarray, list)) and len(values) == len(index) else values
+
+
 def copies(inputs: tuple) -> tuple:
     """The inputs again, so that an answer that writes into them changes nothing."""
     return tuple(copy.deepcopy(value) for value in inputs)
@@ -98,6 +108,10 @@ def _beginnings(inputs: tuple):
 
 def _sentence(inputs: tuple, given, expected) -> str:
     told = f"Given {', '.join(map(described, inputs))}\n" if inputs else ""
+    if isinstance(expected, Mapping) and isinstance(given, (Mapping, pd.Series)):
+        name = next((name for name in expected if not same(given.get(name), expected[name])), None)
+        if name is not None:
+            told, given, expected = f"{told}{name}: ", given.get(name), expected[name]
     place = _first_unlike(given, expected)
     if place is not None:
         at, mine, right = place
@@ -126,6 +140,12 @@ def described(value) -> str:
         values = list(value)
         shown = values if len(values) <= SHOWN else [*values[: SHOWN - 1], "...", values[-1]]
         return f"[{', '.join(each if each == '...' else described(each) for each in shown)}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {described(each)}' for name, each in value.items())}}}"
+    if isinstance(value, (np.bool_, np.integer)):
+        return repr(value.item())
+    if isinstance(value, pd.Timestamp):
+        return str(value).removesuffix(" 00:00:00")
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)
     return repr(value)

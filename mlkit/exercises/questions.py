@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlkit.exercises.comparing import copies, described, same, smallest_difference
+from mlkit.exercises.comparing import copies, described, part_of, same, smallest_difference
 from mlkit.exercises.verdict import Verdict
 
 OURS = str(Path(__file__).parents[1])
@@ -36,12 +36,15 @@ class Mistake:
     like : an answer that makes this mistake (a function, a value): who does the same with all cases made it
     when : instead, or where one answer is not enough: function of (given, expected), the lists of what came
         out for each case -> bool
+    part : where an answer has several parts (a mapping), the one that `like` and the answer are compared by, so
+        that a mistake in one part is told whatever the others are
     """
 
     name: str
     hint: str
     like: Any = None
     when: Callable[[list, list], bool] | None = None
+    part: str = ""
 
 
 def call(answer, *inputs):
@@ -124,8 +127,13 @@ class Question:
     def _fits(self, mistake: Mistake, inputs, given, expected) -> bool:
         if mistake.when is not None and mistake.when(given, expected):
             return True
-        return mistake.like is not None and self._agree(
-            given, [self.run(mistake.like, *copies(case)) for case in inputs])
+        if mistake.like is None:
+            return False
+        like = [self.run(mistake.like, *copies(case)) for case in inputs]
+        if not mistake.part:
+            return self._agree(given, like)
+        given, like, expected = ([part_of(each, mistake.part) for each in side] for side in (given, like, expected))
+        return self._agree(given, like) and not self._agree(given, expected)
 
     def _smallest(self, answer, inputs, given, expected) -> str:
         if inputs == [()]:  # the right value stays unsaid
