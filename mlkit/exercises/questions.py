@@ -38,6 +38,7 @@ class Mistake:
         out for each case -> bool
     part : where an answer has several parts (a mapping), the one that `like` and the answer are compared by, so
         that a mistake in one part is told whatever the others are
+    also : further answers that make it, each as `like`
     """
 
     name: str
@@ -45,6 +46,12 @@ class Mistake:
     like: Any = None
     when: Callable[[list, list], bool] | None = None
     part: str = ""
+    also: tuple = ()
+
+    @property
+    def made_by(self) -> tuple:
+        """The answers that make this mistake."""
+        return (() if self.like is None else (self.like,)) + self.also
 
 
 def call(answer, *inputs):
@@ -127,13 +134,14 @@ class Question:
     def _fits(self, mistake: Mistake, inputs, given, expected) -> bool:
         if mistake.when is not None and mistake.when(given, expected):
             return True
-        if mistake.like is None:
-            return False
-        like = [self.run(mistake.like, *copies(case)) for case in inputs]
-        if not mistake.part:
-            return self._agree(given, like)
-        given, like, expected = ([part_of(each, mistake.part) for each in side] for side in (given, like, expected))
-        return self._agree(given, like) and not self._agree(given, expected)
+        return any(self._does_as(like, mistake.part, inputs, given, expected) for like in mistake.made_by)
+
+    def _does_as(self, like, part: str, inputs, given, expected) -> bool:
+        made = (self.run(like, *copies(case)) for case in inputs)
+        if not part:
+            return self._agree(given, made)  # stops at the first case that differs
+        given, made, expected = ([part_of(each, part) for each in side] for side in (given, made, expected))
+        return self._agree(given, made) and not self._agree(given, expected)
 
     def _smallest(self, answer, inputs, given, expected) -> str:
         if inputs == [()]:  # the right value stays unsaid
