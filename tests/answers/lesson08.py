@@ -41,8 +41,16 @@ def size_by_minimum(bars, target, bear, worst):
     return np.minimum(target / a_year, bear / worst).rename("size")
 
 
+def changes(bars):
+    return bars["close"].pct_change()
+
+
 def volatility_size(bars, target, window=20):
-    return target / (bars["close"].pct_change().rolling(window).std() * np.sqrt(252))
+    return target / (changes(bars).rolling(window).std() * np.sqrt(252))
+
+
+def capped_ten_percent(volatility, days=np.sqrt(252)):
+    return (0.10 / (volatility * days)).clip(upper=1.3)
 
 
 def squared_ratio(came, said):
@@ -147,34 +155,36 @@ WRONG = {
     "q3": {
         "no cap": lambda bars, target, bear, worst: volatility_size(bars, target),
         "the wrong root of time": lambda bars, target, bear, worst: (
-            target / (bars["close"].pct_change().rolling(20).std() * 252)).clip(upper=bear / worst),
+            target / (changes(bars).rolling(20).std() * 252)).clip(upper=bear / worst),
         "a day's volatility for a year's": lambda bars, target, bear, worst: np.minimum(
-            target / bars["close"].pct_change().rolling(20).std(), bear / worst),
+            target / changes(bars).rolling(20).std(), bear / worst),
         "volatility of the price": lambda bars, target, bear, worst: np.minimum(
             target / (bars["close"].rolling(20).std() * np.sqrt(252)), bear / worst),
         "one volatility for all years": in_sample,
-        "uses tomorrow": [lambda bars, target, bear, worst: volatility_size(bars, target).shift(-1).clip(upper=bear / worst),
-                          lambda bars, target, bear, worst: np.minimum(target / (
-                              bars["close"].pct_change().rolling(20, center=True).std() * np.sqrt(252)), bear / worst)],
+        "uses tomorrow": [
+            lambda bars, target, bear, worst: volatility_size(bars, target).shift(-1).clip(upper=bear / worst),
+            lambda bars, target, bear, worst: np.minimum(
+                target / (changes(bars).rolling(20, center=True).std() * np.sqrt(252)), bear / worst)],
         "the loss taken for the size": lambda bars, target, bear, worst: volatility_size(bars, target).clip(upper=bear),
         "holds more when it is wilder": lambda bars, target, bear, worst: (
-            bars["close"].pct_change().rolling(20).std() * 252**0.5 / target).clip(upper=bear / worst),
+            changes(bars).rolling(20).std() * 252**0.5 / target).clip(upper=bear / worst),
     },
     "q4": {
         "each on its own days": on_own_days,
         "ratio upside down": lambda said: with_both(said, lambda came, told: squared_ratio(told, came)),
-        "deviation for variance": lambda said: with_both(said, lambda came, told: came / told - np.log(came / told) - 1),
+        "deviation for variance": lambda said: with_both(
+            said, lambda came, told: came / told - np.log(came / told) - 1),
         "sign turned": lambda said: -duel_by_mask(said),
         "squared errors": lambda said: with_both(said, lambda came, told: (came - told) ** 2),
     },
     "q6": {
-        "not ten percent a year": [lambda bars: (0.10 / (bars["close"].pct_change().rolling(20).std() * 252)).clip(upper=1.3),
-                                   lambda bars: volatility_size(bars, 0.10, 3).clip(upper=1.3)],
+        "not ten percent a year": [lambda bars: capped_ten_percent(changes(bars).rolling(20).std(), 252),
+                                   lambda bars: capped_ten_percent(changes(bars).rolling(3).std())],
         "the same size in any weather": [lambda bars: pd.Series(1.0, bars.index), lambda bars: np.full(len(bars), 0.8),
                                          lambda bars: 0 * volatility_size(bars, 0.10)],
-        "remembers too long": [lambda bars: (0.10 / (bars["close"].pct_change().expanding(60).std() * 252**0.5)).clip(upper=1.3),
-                               lambda bars: volatility_size(bars, 0.10, 500).clip(upper=1.3).fillna(
-                                   volatility_size(bars, 0.10, 60).clip(upper=1.3))],
+        "remembers too long": [lambda bars: capped_ten_percent(changes(bars).expanding(60).std()),
+                               lambda bars: capped_ten_percent(changes(bars).rolling(500, min_periods=60).std()),
+                               lambda bars: capped_ten_percent(changes(bars).rolling(250).std())],
         "no cap": [lambda bars: volatility_size(bars, 0.10), lambda bars: volatility_size(bars, 0.10).clip(upper=3)],
         "too timid": lambda bars: volatility_size(bars, 0.10).clip(upper=0.7),
         "looks ahead": lambda bars: volatility_size(bars, 0.10).shift(-1).clip(upper=1.3),
