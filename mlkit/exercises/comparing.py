@@ -86,10 +86,10 @@ def copies(inputs: tuple) -> tuple:
     return tuple(copy.deepcopy(value) for value in inputs)
 
 
-def smallest_difference(outputs, inputs: tuple, tolerance: float) -> str:
+def smallest_difference(outputs, inputs: tuple, tolerance: float, names: tuple = ()) -> str:
     """A sentence on the smallest input, among the beginnings of this one, on which two answers differ.
 
-    outputs : function of inputs -> (given, expected)
+    outputs : function of inputs -> (given, expected); names : of the inputs, if they are known
     """
     for shorter in _beginnings(inputs):
         try:
@@ -99,8 +99,8 @@ def smallest_difference(outputs, inputs: tuple, tolerance: float) -> str:
         except Exception:  # noqa: BLE001  (too little for one of the two: a longer beginning tells)
             continue
         if not same(given, expected, tolerance) and not _is_nan(expected):
-            return _sentence(shorter, given, expected)
-    return _sentence(inputs, *outputs(inputs))
+            return _sentence(shorter, names, given, expected)
+    return _sentence(inputs, names, *outputs(inputs))
 
 
 def _is_nan(value) -> bool:
@@ -109,13 +109,18 @@ def _is_nan(value) -> bool:
 
 
 def _beginnings(inputs: tuple):
-    if inputs and isinstance(inputs[0], (pd.DataFrame, pd.Series, list)):
+    """The inputs cut short, more and more of them: those that have a row for each of the first one's."""
+    rows = (pd.DataFrame, pd.Series, list, np.ndarray)
+    if inputs and isinstance(inputs[0], rows):
+        along = [isinstance(each, rows) and len(each) == len(inputs[0]) for each in inputs]
         for length in range(1, min(len(inputs[0]), SHORTEST) + 1):
-            yield (inputs[0][:length], *inputs[1:])
+            yield tuple(each[:length] if cut else each for each, cut in zip(inputs, along))
 
 
-def _sentence(inputs: tuple, given, expected) -> str:
-    told = f"Given {', '.join(map(described, inputs))}\n" if inputs else ""
+def _sentence(inputs: tuple, names: tuple, given, expected) -> str:
+    named = len(names) == len(inputs) > 1
+    shown = [f"{name} = {described(each)}" for name, each in zip(names, inputs)] if named else map(described, inputs)
+    told = f"Given {', '.join(shown)}\n" if inputs else ""
     if isinstance(expected, Mapping) and isinstance(given, (Mapping, pd.Series)):
         name = next((name for name in expected if not same(given.get(name), expected[name])), None)
         if name is not None:
@@ -128,7 +133,8 @@ def _sentence(inputs: tuple, given, expected) -> str:
 
 
 def _first_unlike(given, expected):
-    """(where, given, expected) of the first row that differs, if both are series with the same index."""
+    """(where, given, expected) of the first row that differs, if both have the same rows."""
+    given = on_index(given, expected.index) if isinstance(expected, pd.Series) else given
     if isinstance(given, pd.Series) and isinstance(expected, pd.Series) and given.index.equals(expected.index):
         for at, mine, right in zip(given.index, given, expected):
             if not same(mine, right):
