@@ -87,10 +87,14 @@ def kernel_options() -> dict:
             "extra_arguments": ["--IPKernelApp.log_level=50"]}      # its remarks on how it was started or killed
 
 
-@contextmanager
 def kernel_environment():
     """Kernels started in this block have `kernel_variables`; the caller's environment is put back after."""
-    variables = kernel_variables()
+    return environment(kernel_variables())
+
+
+@contextmanager
+def environment(variables: dict[str, str | None]):
+    """Have these environment variables in this block; None means not set."""
     before = {name: os.environ.get(name) for name in variables}
     set_environment(variables)
     try:

@@ -54,9 +54,7 @@ class Check:
 
     def grade(self, answer=None) -> Verdict:
         """Judge an answer on more data than the notebook shows; raises NotRight unless it is right on all of it."""
-        verdicts = (self._question.judge(answer, seed) for seed in GRADING_SEEDS)
-        self.verdict = self._told(next((each for each in verdicts if not each.right), None)
-                                  or self._question.judge(answer))
+        self.verdict = self._told(judge_on_all(self._question, answer))
         self.verdict._ipython_display_()
         if not self.verdict.right:
             raise NotRight(str(self.verdict))
@@ -103,6 +101,15 @@ class Checker:
 
     def _ipython_display_(self) -> None:
         record_as(repr(self), {"questions": len(self.checks), "right": len(self.right)})
+
+
+def judge_on_all(question: Question | Choice, answer) -> Verdict:
+    """The verdict on more data than the notebook shows: the first that is not right, else right."""
+    for seed in GRADING_SEEDS:
+        verdict = question.judge(answer, seed)
+        if not verdict.right:
+            break
+    return verdict
 
 
 def checker(lesson: str) -> Checker:
