@@ -152,8 +152,9 @@ def described(value) -> str:
         return f"{value:.6g}"
     if isinstance(value, (pd.Series, np.ndarray, pd.Index, list, tuple)):
         values = list(value)
-        shown = values if len(values) <= SHOWN else [*values[: SHOWN - 1], "...", values[-1]]
-        return f"[{', '.join(each if each == '...' else described(each) for each in shown)}]"
+        shown = [described(each) for each in values[: SHOWN - 1]]
+        rest = values[SHOWN - 1 :]
+        return f"[{', '.join(shown + ['...'] * (len(rest) > 1) + [described(each) for each in rest[-1:]])}]"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{name}: {described(each)}' for name, each in value.items())}}}"
     if isinstance(value, (np.bool_, np.integer)):

@@ -165,7 +165,7 @@ class Question:
     def _raised(self, error: BaseException) -> Verdict:
         if isinstance(error, NotImplementedError) and not str(error):
             return self._not_attempted()
-        said = f": {error}" if str(error) not in ("", "None") else ""
+        said = f": {str(error).rstrip('.')}" if str(error) not in ("", "None") else ""
         return Verdict(self.name, "raised", f"Your code raised {type(error).__name__}{said}{_place(error)}")
 
 
