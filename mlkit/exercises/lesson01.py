@@ -354,12 +354,9 @@ def _in_hindsight(bars, headlines):
 def _told(answer, bars, headlines, half_spread):
     """The answer's parts, its folds in a word."""
     made = answer(bars, headlines, half_spread)
-    if not isinstance(made, Mapping):
+    if not isinstance(made, Mapping) or is_blank(made.get("folds")):
         return made
-    if all(is_blank(part) for part in made.values()):
-        return None
-    folds = made.get("folds")
-    return {**made, "folds": folds if is_blank(folds) else _kind_of(folds, direction(bars, horizon=HORIZON).dropna())}
+    return {**made, "folds": _kind_of(made["folds"], direction(bars, horizon=HORIZON).dropna())}
 
 
 def _kind_of(folds, labels):

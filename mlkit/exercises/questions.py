@@ -14,7 +14,7 @@ from __future__ import annotations
 import linecache
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -220,7 +220,9 @@ class Choice:
 
 
 def is_blank(answer) -> bool:
-    """Whether nothing was answered: None, the three dots, an empty text."""
+    """Whether nothing was answered: None, the three dots, an empty text, parts that are all blank."""
+    if isinstance(answer, Mapping) and len(answer):
+        return all(is_blank(part) for part in answer.values())
     return answer is None or answer is ... or (isinstance(answer, str) and not answer.strip())
 
 
