@@ -126,10 +126,11 @@ def _sentence(inputs: tuple, names: tuple, given, expected) -> str:
         if name is not None:
             told, given, expected = f"{told}{name}: ", given.get(name), expected[name]
     place = _first_unlike(given, expected)
-    if place is not None:
-        at, mine, right = place
-        return f"{told}at {at} yours is {described(mine)}, and {described(right)} is right."
-    return f"{told}yours is {described(given)}, and {described(expected)} is right."
+    at, given, expected = place or ("", given, expected)
+    shown = [described(given), described(expected)]
+    if shown[0] == shown[1] and isinstance(given, Number):
+        shown = [f"{value:.12g}" for value in (given, expected)]
+    return f"{told}{f'at {at} ' if place else ''}yours is {shown[0]}, and {shown[1]} is right."
 
 
 def _first_unlike(given, expected):
