@@ -144,11 +144,13 @@ class Question:
         return any(self._does_as(like, mistake.part, inputs, given, expected) for like in mistake.made_by)
 
     def _does_as(self, like, part: str, inputs, given, expected) -> bool:
-        made = (self.run(like, *copies(case)) for case in inputs)
-        if not part:
-            return self._agree(given, made)  # stops at the first case that differs
-        given, made, expected = ([part_of(each, part) for each in side] for side in (given, made, expected))
-        return self._agree(given, made) and not self._agree(given, expected)
+        made = (self.run(like, *copies(case)) for case in inputs)  # no further than the first that differs
+        if part:
+            given, made, expected = ((part_of(each, part) for each in side) for side in (given, made, expected))
+            given = list(given)
+            if self._agree(given, expected):
+                return False
+        return self._agree(given, made)
 
     def _smallest(self, answer, inputs, given, expected) -> str:
         if inputs == [()]:  # the right value stays unsaid
