@@ -105,6 +105,10 @@ def smallest_difference(outputs, inputs: tuple, tolerance: float, names: tuple =
 
 def _is_nan(value) -> bool:
     """Whether there is no right number for so little."""
+    if isinstance(value, Mapping):
+        return all(map(_is_nan, value.values()))
+    if isinstance(value, pd.Series):
+        return bool(value.isna().all())
     return isinstance(value, Number) and value != value
 
 
@@ -147,8 +151,12 @@ def described(value) -> str:
     """A value in a few words: a number, a short list, how many bars and their closes."""
     if isinstance(value, pd.DataFrame) and "close" in value:
         return f"{len(value)} bar{'s' * (len(value) != 1)} with closes {described(list(value['close']))}"
-    if isinstance(value, pd.DataFrame):
+    if isinstance(value, pd.DataFrame) and value.shape[1] > SHOWN:
         return f"a table of {len(value)} rows and the columns {', '.join(map(str, value.columns))}"
+    if isinstance(value, pd.DataFrame):
+        return f"a table of {len(value)} rows, {described({name: list(value[name]) for name in value})}"
+    if isinstance(value, np.ndarray) and value.ndim > 1:
+        return f"an array of {' x '.join(map(str, value.shape))}"
     if isinstance(value, (float, np.floating)):
         return f"{value:.6g}"
     if isinstance(value, (pd.Series, np.ndarray, pd.Index, list, tuple)):
