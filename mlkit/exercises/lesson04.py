@@ -316,15 +316,12 @@ def _spans(seed):
 
 
 def _with_fault(**first):
-    """Every way to have this fault, whatever the choices that come after it."""
+    """Every way to have this fault, honest in what comes before it, whatever the choices that come after it."""
     choices = {"ahead": (5, 1), "split": ("before", "reaches in", "shuffled", "a row too many"),
                "rival": ("stronger", "average", "variance", "as now", "weaker")}
-    fixed = {name: (first[name],) if name in first else options for name, options in choices.items()}
-    for name in choices:  # what comes before the fault is honest
-        if name in first:
-            break
-        fixed[name] = choices[name][:1]
-    return tuple(partial(_variation, **dict(zip(fixed, values))) for values in product(*fixed.values()))
+    at = list(choices).index(*first)
+    options = [first.get(name, each[:1] if place < at else each) for place, (name, each) in enumerate(choices.items())]
+    return tuple(partial(_variation, **dict(zip(choices, values))) for values in product(*options))
 
 
 HONEST = Question(
@@ -338,27 +335,28 @@ HONEST = Question(
         Mistake("most of it is known already",
                 "Your target shares four of its five returns with a feature of the same row. A forecast of what has "
                 "mostly happened looks good and is worth nothing. This comes first; there may be more to mend.",
-                also=_with_fault(ahead=1)),
+                also=_with_fault(ahead=(1,))),
         Mistake("shuffled",
                 "You shuffle days whose labels overlap: nearly every test label has neighbours, made of nearly the "
                 "same returns, among those the model learned from.",
-                also=_with_fault(split="shuffled")),
+                also=_with_fault(split=("shuffled",))),
         Mistake("labels reach into the test",
                 "The first half comes first, but its last labels are not known when the test begins: they "
-                "are made of the same returns as the first labels of the test.", also=_with_fault(split="reaches in")),
+                "are made of the same returns as the first labels of the test.",
+                also=_with_fault(split=("reaches in",))),
         Mistake("a row too many",
                 "You leave out a row whose label becomes known at the very close of the first test row. That one was "
-                "known in time.", also=_with_fault(split="a row too many")),
+                "known in time.", also=_with_fault(split=("a row too many",))),
         Mistake("knows the average of the test",
                 "You compare it with the average of the test days, which nobody knew before they were "
-                "over, and with nobody else.", also=_with_fault(rival="variance")),
+                "over, and with nobody else.", also=_with_fault(rival=("variance",))),
         Mistake("only one rival",
                 "One rival is always the same in your answer. Which is the stronger one changes from market to market, "
                 "and the forecast has to beat that one.",
-                also=_with_fault(rival="average") + _with_fault(rival="as now")),
+                also=_with_fault(rival=("average", "as now"))),
         Mistake("the weaker rival",
                 "Of the two rivals you took the one that is easier to beat: a large error is a weak rival.",
-                also=_with_fault(rival="weaker")),
+                also=_with_fault(rival=("weaker",))),
     ))
 
 QUESTIONS = [TO_EARN, MAY_TRAIN, NEEDED, SKILL, SHOWN, HONEST]
