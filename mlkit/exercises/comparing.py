@@ -38,7 +38,7 @@ def same(given, expected, tolerance: float = 1e-9) -> bool:
         return (values is not None and len(values) == len(wanted)
                 and all(same(one, other, tolerance) for one, other in zip(values, wanted)))
     if isinstance(expected, (bool, np.bool_)):
-        return isinstance(given, (bool, np.bool_, Number)) and given == expected
+        return isinstance(given, (bool, np.bool_, Number)) and float(given) == float(expected)
     if isinstance(expected, Number):
         return isinstance(given, (Number, np.bool_)) and _close(float(given), float(expected), tolerance)
     return type(given) is type(expected) and bool(given == expected)

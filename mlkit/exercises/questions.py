@@ -139,7 +139,7 @@ class Question:
         return all(same(one, other, self.tolerance) for one, other in zip(given, expected, strict=True))
 
     def _fits(self, mistake: Mistake, inputs, given, expected) -> bool:
-        if mistake.when is not None and mistake.when(given, expected):
+        if mistake.when is not None and _holds(mistake.when, given, expected):
             return True
         return any(self._does_as(like, mistake.part, inputs, given, expected) for like in mistake.made_by)
 
@@ -226,6 +226,14 @@ def is_blank(answer) -> bool:
     if isinstance(answer, Mapping) and len(answer):
         return all(is_blank(part) for part in answer.values())
     return answer is None or answer is ... or (isinstance(answer, str) and not answer.strip())
+
+
+def _holds(when: Callable, given, expected) -> bool:
+    """Whether a condition on answers holds; it does not of answers of another kind than it looks for."""
+    try:
+        return bool(when(given, expected))
+    except Exception:  # noqa: BLE001
+        return False
 
 
 def _is_ours(answer) -> bool:
