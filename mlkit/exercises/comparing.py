@@ -129,6 +129,9 @@ def _sentence(inputs: tuple, names: tuple, given, expected) -> str:
         name = next((name for name in expected if not same(given.get(name), expected[name])), None)
         if name is not None:
             told, given, expected = f"{told}{name}: ", given.get(name), expected[name]
+    if isinstance(expected, (set, frozenset)) and not isinstance(given, pd.DataFrame) and _listed(given) is not None:
+        apart = {"is missing": set(expected) - set(given), "does not belong there": set(given) - set(expected)}
+        return told + ", and ".join(f"{described(each)} {what}" for what, each in apart.items() if each) + "."
     place = _first_unlike(given, expected)
     at, given, expected = place or ("", given, expected)
     shown = [described(given), described(expected)]
@@ -164,6 +167,8 @@ def described(value) -> str:
         shown = [described(each) for each in values[: SHOWN - 1]]
         rest = values[SHOWN - 1 :]
         return f"[{', '.join(shown + ['...'] * (len(rest) > 1) + [described(each) for each in rest[-1:]])}]"
+    if isinstance(value, (set, frozenset)):
+        return ", ".join(sorted(map(described, value))) or "nothing"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{name}: {described(each)}' for name, each in value.items())}}}"
     if isinstance(value, (np.bool_, np.integer)):

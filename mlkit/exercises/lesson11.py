@@ -55,8 +55,8 @@ def _faulty(n, seed, at):
 
 def _files(seed):
     rng = np.random.default_rng([1, seed])
-    return [(_faulty(16, seed + 2, [2, 3, 5, 7, 8, 9, 11, 14]),),
-            (_faulty(90, seed + 3, np.sort(rng.choice(range(5, 85, 4), 8, replace=False))),)]
+    return [(_faulty(16, seed + 2, [2, 3, 7, 5, 8, 9, 11, 14]),),
+            (_faulty(90, seed + 3, rng.choice(range(5, 85, 4), 8, replace=False)),)]
 
 
 BAD_DAYS = Question(
@@ -198,6 +198,8 @@ LEAD = Question(
 def _steady(returns, gain=lambda each: (1 + each).prod() - 1, stumps=False, half=False, best=True):
     years = returns.groupby(returns.index.year)
     made, bars = years.apply(gain), years.size()
+    if len(made) < 2:
+        raise ValueError("a single year has no best one to be taken away")
     full = made if stumps else made[bars >= bars.max() / 2]
     gained = (full > 0).sum()
     most = 2 * gained >= len(full) if half else 2 * gained > len(full)
@@ -324,14 +326,13 @@ def _pair(rng, edge, rival, shared, in_one_year):
 
 def _answers(answer, _, seed):
     """Kind of world -> what the judge mostly says there."""
-    said = {}
-    for kind, accounts in _worlds(seed).items():
-        verdicts = [answer(returns.copy(), rival.copy(), tried) for returns, rival, tried in accounts]
-        if all(is_blank(each) for each in verdicts):
-            return verdicts[0]
-        yes = sum(map(bool, verdicts))
-        said[kind] = "yes" if yes >= WORLDS - 1 else "no" if yes <= 1 else "now yes, now no"
-    return said
+    verdicts = {kind: [answer(returns.copy(), rival.copy(), tried) for returns, rival, tried in accounts]
+                for kind, accounts in _worlds(seed).items()}
+    if all(is_blank(each) for said in verdicts.values() for each in said):
+        return None
+    yes = {kind: sum(map(bool, said)) for kind, said in verdicts.items()}
+    return {kind: "yes" if count >= WORLDS - 1 else "no" if count <= 1 else "now yes, now no"
+            for kind, count in yes.items()}
 
 
 def _judge(returns, rival, tried):
