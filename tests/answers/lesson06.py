@@ -172,14 +172,14 @@ WRONG["q4"] = {
     "one side only": lambda signals, expected, cost, margin: keep_if(expected > (cost + margin) / 1e4, signals),
     "exits refused too": [lambda signals, expected, cost, margin: signals * (expected > (2 * cost + margin) / 1e4),
                           lambda signals, expected, cost, margin: signals * (expected > (cost + margin) / 1e4),
-                          lambda signals, expected, cost, margin: signals * (signals * expected * 1e4 > 2 * cost + margin)],
+                          lambda signals, hoped, cost, margin: signals * (signals * hoped * 1e4 > 2 * cost + margin)],
     "a basis point is a hundredth of a percent": [
         lambda signals, expected, cost, margin: keep_if(expected > (2 * cost + margin) / 100, signals),
         lambda signals, expected, cost, margin: keep_if(expected > 2 * cost + margin, signals)],
     "rising is not enough": lambda signals, expected, cost, margin: keep_if(expected > 0, signals),
     "margin forgotten": lambda signals, expected, cost, margin: keep_if(expected > 2 * cost / 1e4, signals),
     "margin on both sides": lambda signals, expected, cost, margin: keep_if(expected > (cost + margin) / 5e3, signals),
-    "keeps the wrong ones": lambda signals, expected, cost, margin: keep_if(1e4 * expected < 2 * cost + margin, signals),
+    "keeps the wrong ones": lambda signals, hoped, cost, margin: keep_if(1e4 * hoped < 2 * cost + margin, signals),
     "rows left out": lambda signals, expected, cost, margin: signals.drop(
         signals.index[(signals == 1) & (expected <= (2 * cost + margin) / 1e4)]),
     "signals made up": lambda signals, expected, cost, margin: pd.Series(
