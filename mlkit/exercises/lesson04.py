@@ -4,14 +4,13 @@ Markets are random walks and, where volatility is forecast, pieces of bundled on
 """
 
 from functools import cache, partial
-from itertools import product
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 
-from mlkit.exercises.questions import Choice, Mistake, Option, Question, call
+from mlkit.exercises.questions import Choice, Mistake, Option, Question, call, faulty
 from mlkit.features import FeatureSet, Volatility
 from mlkit.labels import triple_barrier
 from mlkit.leakage import audit_split
@@ -315,13 +314,9 @@ def _spans(seed):
     return sorted(found.values(), key=lambda case: len(case[0]))
 
 
-def _with_fault(**first):
-    """Every way to have this fault, honest in what comes before it, whatever the choices that come after it."""
-    choices = {"ahead": (5, 1), "split": ("before", "reaches in", "shuffled", "a row too many"),
-               "rival": ("stronger", "average", "variance", "as now", "weaker")}
-    at = list(choices).index(*first)
-    options = [first.get(name, each[:1] if place < at else each) for place, (name, each) in enumerate(choices.items())]
-    return tuple(partial(_variation, **dict(zip(choices, values))) for values in product(*options))
+_with_fault = partial(faulty, _variation, {"ahead": (5, 1),
+                                            "split": ("before", "reaches in", "shuffled", "a row too many"),
+                                            "rival": ("stronger", "average", "variance", "as now", "weaker")})
 
 
 HONEST = Question(

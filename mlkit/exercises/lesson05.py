@@ -4,7 +4,6 @@ Families that are right, or ahead, by a known amount are drawn; the last questio
 """
 
 from functools import cache, lru_cache, partial
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
-from mlkit.exercises.questions import Choice, Mistake, Option, Question, call
+from mlkit.exercises.questions import Choice, Mistake, Option, Question, call, faulty
 from mlkit.features import FeatureSet, LaggedReturns, Volatility
 from mlkit.labels import direction
 from mlkit.leakage import audit_procedure
@@ -372,13 +371,8 @@ def _audit(answer):
     return audit_procedure(lambda X, y: answer(X, y, end), X, y, label_end=end, n_cuts=3, n_null=1)
 
 
-def _with_fault(**first):
-    """Every way to have this fault, honest in what comes before it, whatever the choices that come after it."""
-    choices = {"scaled": ("train",), "fitted": ("known", "decided"),
-               "chosen": ("known", "decided", "last", "tested"), "given": ("last", "all")}
-    at = list(choices).index(*first)
-    options = [first.get(name, each[:1] if place < at else each) for place, (name, each) in enumerate(choices.items())]
-    return tuple(partial(_procedure, **dict(zip(choices, values))) for values in product(*options))
+_with_fault = partial(faulty, _procedure, {"scaled": ("train",), "fitted": ("known", "decided"),
+                                            "chosen": ("known", "decided", "last", "tested"), "given": ("last", "all")})
 
 
 HONEST = Question(

@@ -2,14 +2,13 @@
 dear trading may be, and which trades to leave out; at last a tutorial's backtest, to be made honest."""
 
 from functools import cache, partial
-from itertools import product
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
 from mlkit.exercises.comparing import on_index
-from mlkit.exercises.questions import Choice, Mistake, Option, Question, call
+from mlkit.exercises.questions import Choice, Mistake, Option, Question, call, faulty
 from mlkit.leakage import audit_features
 from mlkit.markets import planted_edge, random_walk
 
@@ -333,13 +332,9 @@ def _markets(seed):
     return [(planted_edge(n, int(rng.integers(1e6)), strength=0.3),) for n in (18, 150)]
 
 
-def _with_fault(**first):
-    """Every way to have this fault, honest in what comes before it, whatever the choices that come after it."""
-    choices = {"score": ("trailing", "whole"), "fill": ("next open", "same close", "same bar", "open before"),
-               "pays": ("both", "buys", "sales", "none", "signed")}
-    at = list(choices).index(*first)
-    options = [first.get(name, each[:1] if place < at else each) for place, (name, each) in enumerate(choices.items())]
-    return tuple(partial(_backtest, **dict(zip(choices, values))) for values in product(*options))
+_with_fault = partial(faulty, _backtest, {"score": ("trailing", "whole"),
+                                           "fill": ("next open", "same close", "same bar", "open before"),
+                                           "pays": ("both", "buys", "sales", "none", "signed")})
 
 
 HONEST = Question(

@@ -4,13 +4,12 @@ Markets are made, with an edge whose sign flips; the last question mends a strat
 """
 
 from functools import cache, lru_cache, partial
-from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from mlkit.exercises.comparing import on_index
-from mlkit.exercises.questions import Choice, Mistake, Option, Question, call
+from mlkit.exercises.questions import Choice, Mistake, Option, Question, call, faulty
 from mlkit.features import Volatility
 from mlkit.labels import next_return
 from mlkit.leakage import audit_features
@@ -375,13 +374,8 @@ def _times(seed):
     return sorted((case[:2] for case in found.values()), key=lambda case: len(case[0]))
 
 
-def _with_fault(**first):
-    """Every way to have this fault, honest in what comes before it, whatever the choices that come after it."""
-    choices = {"wait": (2, 0, 1), "chosen": ("known", "all", "a bar early", "through"),
-               "calm": ("so far", "all", "first half"), "given": ("second half", "all")}
-    at = list(choices).index(*first)
-    options = [first.get(name, each[:1] if place < at else each) for place, (name, each) in enumerate(choices.items())]
-    return tuple(partial(_forecasts, **dict(zip(choices, values))) for values in product(*options))
+_with_fault = partial(faulty, _forecasts, {"wait": (2, 0, 1), "chosen": ("known", "all", "a bar early", "through"),
+                                            "calm": ("so far", "all", "first half"), "given": ("second half", "all")})
 
 
 def _audit(answer):

@@ -16,7 +16,9 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import signature
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,22 @@ class Mistake:
 def call(answer, *inputs):
     """An answer's output: a function is called with the inputs, a value is what it is."""
     return answer(*inputs) if callable(answer) else answer
+
+
+def faulty(answer: Callable, choices: dict[str, tuple], **fault) -> tuple:
+    """Every way to have a fault, for `Mistake.also`, where an answer is made of choices and the first fault is told.
+
+    answer : takes the choices by name; choices : name -> the honest value, then others, in the order of the work
+    fault : one of the names, with the values that are this fault
+
+    What comes before the fault is honest, what comes after it may be anything.
+
+    >>> [way.keywords for way in faulty(print, {"end": ("", "!"), "flush": (False, True)}, end=("!",))]
+    [{'end': '!', 'flush': False}, {'end': '!', 'flush': True}]
+    """
+    at = list(choices).index(*fault)
+    options = [fault.get(name, each[:1] if place < at else each) for place, (name, each) in enumerate(choices.items())]
+    return tuple(partial(answer, **dict(zip(choices, values))) for values in product(*options))
 
 
 def no_input(seed: int) -> list[tuple]:
