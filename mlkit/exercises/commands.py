@@ -53,9 +53,9 @@ def release(lessons, out):
 @click.argument("lessons", nargs=-1, metavar="[LESSON ...]")
 @click.option("--out", required=True, type=NEW_FILE,
               help="The gradebook, a CSV. One that is there is kept under another name, never lost.")
-@click.option("--timeout", default=120.0, show_default=True, type=click.FloatRange(min=1),
+@click.option("--timeout", default=180.0, show_default=True, type=click.FloatRange(min=1),
               help="Seconds the cells of one submission may take together.")
-@click.option("--cell-timeout", default=20.0, show_default=True, type=click.FloatRange(min=1),
+@click.option("--cell-timeout", default=30.0, show_default=True, type=click.FloatRange(min=1),
               help="Seconds one cell may take.")
 @click.option("--memory", default=2048, show_default=True, type=click.IntRange(min=512),
               help="MB of memory one submission may take.")

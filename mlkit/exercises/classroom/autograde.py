@@ -13,7 +13,10 @@ import sys
 import time
 from pathlib import Path
 
+sys.modules.setdefault("rfc3987_syntax", None)  # half of a start's time, to know kinds of addresses no notebook has
+
 import nbformat
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from nbformat.v4 import new_output
 from nbgrader.api import Gradebook
@@ -27,6 +30,7 @@ from traitlets.config import Config
 from mlkit.batch import recorded
 from mlkit.exercises.classroom.confined import VERDICT
 from mlkit.exercises.classroom.watch import adopt_orphans, end_family
+from mlkit.notebooks import private_sockets
 
 STUDENT = "student"  # whose name it is does not matter here, and could not always be a folder's
 HIDDEN_TEST = re.compile(r"^check\.(q\d+)\.grade\((.*)\)$", re.MULTILINE)
@@ -43,6 +47,9 @@ class SealedExecute(Execute):
     cell_seconds = Float(help="a cell may take").tag(config=True)
     total_seconds = Float(help="all cells together may take").tag(config=True)
 
+    def __init__(self, **options):
+        super().__init__(kernel_manager_class=private_sockets(AsyncKernelManager), **options)
+
     def preprocess(self, nb, resources):
         self.deadline, self.found = time.monotonic() + self.total_seconds, {}
         self.timeout_func = lambda cell: max(0.5, min(self.cell_seconds, self.deadline - time.monotonic()))
@@ -56,7 +63,7 @@ class SealedExecute(Execute):
         try:
             nb, resources = super().preprocess(nb, resources)
         except DeadKernelError:
-            died = "the kernel died here: out of memory or time, or the code ended its own process"
+            died = "stopped: the kernel died, out of memory or time, or the code ended its own process"
         for cell, source in graded.values():
             cell.source = source
             self._keep_verdict(cell, died)
@@ -91,7 +98,7 @@ def error_of(cell, limit: float) -> str:
         return ""
     if error.ename in ("CellTimeoutError", "KeyboardInterrupt"):
         return f"stopped: it ran longer than the {limit:g} s a cell may take"
-    return ESCAPES.sub("", f"{error.ename}: {error.evalue}")
+    return ESCAPES.sub("", f"{error.ename}: {error.evalue}".removesuffix(": "))
 
 
 def restore(notebook, given) -> list[str]:
@@ -161,12 +168,14 @@ def row(check: str, points: dict, told: dict, kept: dict) -> dict:
     """One question's line in the gradebook."""
     question = check.removesuffix("-check")
     cell, judged = told.get(question, {}), told[check]
-    outcome = judged.get("outcome") or ("stopped" if "stopped" in judged["error"] or "died" in judged["error"] else "not graded")
-    said = judged.get("text", "") if outcome in ("wrong", "raised") else judged["error"] if "outcome" not in judged else ""
+    error = cell.get("error") or judged["error"]  # the answer's own cell comes first: without it there is no answer
+    outcome = "stopped" if error.startswith("stopped") else judged.get("outcome", "not graded")
+    if outcome in ("wrong", "raised") and not cell.get("error"):
+        error = judged["text"]
     return {"question": question, "points": points[check][0], "max_points": points[check][1], "outcome": outcome,
             "mistake": judged.get("mistake", ""), **{name: kept.get(f"{question}_{name}", "") for name in KEPT},
             "seconds": round(cell.get("seconds", 0.0) + judged["seconds"], 1),
-            "error": " ".join((cell.get("error") or said).split()) if outcome != "right" else ""}
+            "error": " ".join(error.split()) if outcome in ("wrong", "raised", "stopped", "not graded") else ""}
 
 
 def main(home: Path) -> None:
@@ -175,7 +184,7 @@ def main(home: Path) -> None:
     try:
         nbformat.read(home / "submitted.ipynb", as_version=4)
     except Exception as error:  # whatever is wrong with the file
-        result = {"error": f"no notebook that can be read: {type(error).__name__}: {error}"}
+        result = {"unreadable": True, "error": f"no notebook that can be read: {type(error).__name__}: {error}"}
     else:
         result = grade(home, **task)
     (home / "result.json").write_text(json.dumps(result), encoding="utf-8")

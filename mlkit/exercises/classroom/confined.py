@@ -23,6 +23,7 @@ class Judge:
     def __init__(self, lesson: str, text: str, seal: str):
         from mlkit.exercises import questions
         from mlkit.exercises.checker import NotRight, judge_on_all
+        from mlkit.exercises.verdict import Verdict
 
         name = f"{PACKAGE}.lesson{lesson[:2]}"
         module = types.ModuleType(name)
@@ -30,7 +31,7 @@ class Judge:
         sys.modules[name] = module
         exec(compile(text, module.__file__, "exec"), module.__dict__)  # noqa: S102  (our own module)
         self._questions = {question.name: question for question in module.QUESTIONS}
-        self._judge, self._raised, self._not_right, self._seal = judge_on_all, questions.Question._raised, NotRight, seal
+        self._judge, self._verdict, self._not_right, self._seal = judge_on_all, Verdict, NotRight, seal
 
     def __call__(self, name: str, get_answer) -> None:
         """Judge `get_answer()`, and publish the verdict; raises NotRight unless it is right."""
@@ -39,8 +40,8 @@ class Judge:
         question = self._questions[name]
         try:
             verdict = self._judge(question, get_answer())
-        except Exception as error:  # its name is not there: the cell that should have made it failed
-            verdict = self._raised(question, error)
+        except NameError as error:
+            verdict = self._verdict(name, "raised", f"There is no answer: {error}.")
         get_ipython().display_pub.publish({"text/plain": str(verdict), VERDICT: {
             "seal": self._seal, "question": name, "outcome": verdict.outcome, "mistake": verdict.mistake,
             "text": verdict.text}})

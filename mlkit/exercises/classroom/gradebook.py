@@ -17,8 +17,8 @@ from pathlib import Path
 
 COLUMNS = ("student", "lesson", "question", "points", "max_points", "outcome", "mistake", "tries", "hints",
            "solution_shown", "seconds", "error", "file", "remark", "key")
-LONGEST = 500  # characters of a text
-FORMULA = ("=", "+", "-", "@")  # a text that begins so would be worked out by a spreadsheet
+LONGEST = 1000  # characters of a text
+MARKED = ("=", "+", "-", "@", "'")  # a spreadsheet would work a text out that begins so: a ' before it says it is a text
 
 
 def write_gradebook(path: Path, rows: list[dict]) -> Path | None:
@@ -69,10 +69,10 @@ def _written(value) -> str:
         return f"{value:g}"
     text = " ".join("".join(letter if letter.isprintable() else " " for letter in value).split())
     text = text if len(text) <= LONGEST else text[: LONGEST - 4] + " ..."
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if text.startswith(MARKED) else text
 
 
 def _read(name: str, text: str):
     if name in ("points", "max_points", "seconds"):
         return float(text or 0)
-    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text
+    return text[1:] if text.startswith("'") and text[1:].startswith(MARKED) else text

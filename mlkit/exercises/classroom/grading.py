@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -28,7 +29,7 @@ from mlkit.exercises.checker import lessons
 from mlkit.exercises.classroom.gradebook import read_gradebook, write_gradebook
 from mlkit.exercises.classroom.students import make_course, source_of
 from mlkit.exercises.classroom.submissions import Submission, find_submissions
-from mlkit.exercises.classroom.watch import run_watched
+from mlkit.exercises.classroom.watch import Ended, run_watched
 from mlkit.markets import DATA
 from mlkit.notebooks import KERNELSPEC, kernel_variables
 
@@ -46,8 +47,8 @@ SYSTEM_FOLDERS = ("/usr", "/bin", "/lib", "/lib64", "/etc", "/proc", "/sys", "/d
 class Limits:
     """Of one submission: seconds for all its cells, for one of them, and MB of memory."""
 
-    seconds: float = 120
-    cell_seconds: float = 20
+    seconds: float = 180
+    cell_seconds: float = 30
     memory: int = 2048
 
 
@@ -60,8 +61,8 @@ class Graded:
     loose : notebooks in no student's folder
     """
 
-    rows: list[dict]
-    kept: Path | None
+    rows: list[dict] = field(default_factory=list)
+    kept: Path | None = None
     seconds: list[float] = field(default_factory=list)
     reused: int = 0
     loose: list[Path] = field(default_factory=list)
@@ -88,21 +89,24 @@ def grade(folder: Path, out: Path, names=None, *, limits: Limits = Limits(), wor
     students, loose = find_submissions(folder, lessons())
     seen = {each.lesson for those in students.values() for each in those}
     due = [name for name in known if names or name in seen]
+    if not any(students.values()):
+        raise ValueError(f"there is no notebook in any of the {len(students)} folders of {folder}")
     old = {} if again else _old_rows(out)
     with tempfile.TemporaryDirectory(prefix="mlkit-grade-", ignore_cleanup_errors=True) as temporary:
         classroom = Classroom(Path(temporary).resolve(), due, limits)
-        jobs = [(each, classroom.key(each)) for those in students.values() for each in those
+        jobs = [(each, classroom.key(each, folder)) for those in students.values() for each in those
                 if each.lesson in due or not each.lesson]
         rows = {(each.student, each.path): old[key] for each, key in jobs if key in old}
         waiting = [(each, key) for each, key in jobs if key not in old]
-        graded = Graded([], None, reused=len(rows), loose=loose)
+        graded = Graded(reused=len(rows), loose=loose)
         try:
             for each, found, seconds in classroom.grade_all(waiting, workers or os.cpu_count() or 1, progress):
                 rows[each.student, each.path] = [_line(each, row, folder) for row in found]
                 graded.seconds.append(seconds)
         finally:  # an interrupt as well: what is done is done
-            graded.rows = [row for student, those in students.items() for row in _rows_of(student, those, due, rows)]
-            graded.kept = write_gradebook(out, graded.rows)
+            lines = [row for student, those in students.items() for row in _rows_of(student, those, due, rows)]
+            graded.kept = write_gradebook(out, lines)
+            graded.rows = read_gradebook(out)
     return graded
 
 
@@ -157,10 +161,14 @@ class Classroom:
         shutil.copytree(PACKAGE, folder / "code" / "mlkit", ignore=shutil.ignore_patterns(*NOT_COPIED))
         compileall.compile_dir(folder / "code", quiet=2)
         (folder / "code" / "data").symlink_to(DATA)
+        (folder / "home").mkdir()
+        subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], check=True,  # lists the fonts, once
+                       env={**environment_in(folder), "TMPDIR": str(folder)}, stderr=subprocess.DEVNULL)
 
-    def key(self, submission: Submission) -> str:
+    def key(self, submission: Submission, folder: Path) -> str:
         """Stands for a submission, its exercise and the limits: the same key, the same rows."""
-        whole = f"{submission}{asdict(self.limits)}{self.versions.get(submission.lesson)}".encode()
+        whole = repr([submission.student, str(submission.path.relative_to(folder)), submission.remark, asdict(self.limits),
+                      self.versions.get(submission.lesson)]).encode()
         return hashlib.sha256(whole + submission.path.read_bytes()).hexdigest()[:16]
 
     def grade_all(self, waiting: list[tuple[Submission, str]], workers: int, progress: bool):
@@ -180,7 +188,17 @@ class Classroom:
     def grade_one(self, submission: Submission, key: str) -> tuple[list[dict], float]:
         """Rows of one submission, and the seconds it took."""
         if not submission.lesson or self.cancelled.is_set():
-            return no_points("", "not graded", submission.remark, key=key), 0.0
+            return no_points("", "not graded", submission.remark), 0.0
+        told, ended = self._autograde(submission)
+        if "rows" not in told and not ended.stopped and not told.get("unreadable"):
+            told, ended = self._autograde(submission)  # the grader's own trouble: a kernel that did not start, say
+        remark = "; ".join(filter(None, [submission.remark, *told.get("remarks", [])]))
+        rows = told.get("rows") or no_points(submission.lesson, "stopped" if ended.stopped else "not graded", told["error"])
+        again = any(row["outcome"] == "not graded" for row in rows)
+        return [{**row, "remark": remark, "key": "" if again else key} for row in rows], ended.seconds
+
+    def _autograde(self, submission: Submission) -> tuple[dict, Ended]:
+        """What the process that grades one submission wrote, or why it wrote nothing; and how it ended."""
         home = Path(tempfile.mkdtemp(prefix="s", dir=self.folder))
         try:
             self._prepare(home, submission)
@@ -189,21 +207,20 @@ class Classroom:
                 environment=environment_in(home), seconds=self.limits.seconds + STARTING,
                 memory=self.limits.memory + GRADER_MEMORY, errors=home / "errors.txt", cancelled=self.cancelled)
             result = home / "result.json"
-            told = json.loads(result.read_text(encoding="utf-8")) if result.exists() and not ended.stopped else {
-                "error": ended.stopped or _last_error((home / "errors.txt").read_text(encoding="utf-8", errors="replace"))}
+            if result.exists() and not ended.stopped:
+                return json.loads(result.read_text(encoding="utf-8")), ended
+            errors = (home / "errors.txt").read_text(encoding="utf-8", errors="replace")
+            return {"error": ended.stopped or _last_error(errors)}, ended
         finally:
             shutil.rmtree(home, ignore_errors=True)
-        remark = "; ".join(filter(None, [submission.remark, *told.get("remarks", [])]))
-        rows = told.get("rows") or no_points(submission.lesson, "stopped" if ended.stopped else "not graded", told["error"])
-        again = any(row["outcome"] == "not graded" for row in rows)
-        return [{**row, "remark": remark, "key": "" if again else key} for row in rows], ended.seconds
 
     def _prepare(self, home: Path, submission: Submission) -> None:
         """All that one submission's process finds: its notebook, nbgrader's course, a copy of mlkit, its kernel."""
         lesson, seal = submission.lesson, f"judge_{secrets.token_hex(16)}"
-        for name in ("work", "home", "t", "jupyter/kernels/python3"):
+        for name in ("work", "t", "jupyter/kernels/python3"):
             (home / name).mkdir(parents=True)
-        shutil.copytree(self.folder / "code", home / "code", symlinks=True)
+        for name in ("code", "home"):
+            shutil.copytree(self.folder / name, home / name, symlinks=True)
         (home / "course" / "release").mkdir(parents=True)
         shutil.copy(self.folder / "course" / "gradebook.db", home / "course")
         shutil.copytree(self.folder / "course" / "release" / lesson, home / "course" / "release" / lesson)
