@@ -24,6 +24,7 @@ import pytest
 from mlkit.notebooks import kernel_variables, private_kernels, set_environment
 
 WAS_COMPARED = "notebook cell"      # the key under which each cell tells the summary what was done with it
+TOLD = ("exercises", "classroom")   # keys under which a test tells the summary something as it stands
 
 
 def pytest_addoption(parser):
@@ -95,11 +96,11 @@ def place_among_code_cells(cell):
 
 
 class CellCount:
-    """Counts the notebook cells compared and exempt, on the process that prints the summary."""
+    """Counts the notebook cells compared and exempt, on the process that prints the summary; says what tests tell it."""
 
     def __init__(self):
         self.cells = Counter()
-        self.exempt = []
+        self.exempt, self.told = [], []
 
     def pytest_runtest_logreport(self, report):
         if report.when == "call":
@@ -108,8 +109,12 @@ class CellCount:
                     self.cells[value] += 1
                     if value == "exempt":
                         self.exempt.append(report.nodeid)
+                elif key in TOLD:
+                    self.told.append(f"{key}: {value}")
 
     def pytest_terminal_summary(self, terminalreporter):
+        for line in self.told:
+            terminalreporter.write_line(line)
         if self.cells:
             compared, exempt = self.cells["compared"], self.cells["exempt"]
             terminalreporter.write_line(f"notebook cells: {compared} compared with their committed outputs, {exempt} "

@@ -1,4 +1,4 @@
-"""The command line: `mlkit run`, `mlkit batch`, `mlkit notebooks`, `mlkit data`, `mlkit audit`, `mlkit retrain`.
+"""The command line: `mlkit run`, `mlkit batch`, `mlkit notebooks`, `mlkit data`, `mlkit audit`, `mlkit retrain`, ...
 
 Each command ends with what to do next, and with a status other than 0 when
 something failed. Run it in the folder that holds `notebooks/`.
@@ -6,6 +6,7 @@ something failed. Run it in the folder that holds `notebooks/`.
 
 import shutil
 import textwrap
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -180,6 +181,31 @@ def retrain(folder, name, source, holdout, train_size, confidence):
     click.echo(decision.reason)
     click.echo(f"{name}: version {decision.challenger if decision.promoted else decision.champion} is the champion"
                f"{'' if decision.promoted else f'; version {decision.challenger} is kept beside it'}.")
+
+
+class Later(click.Group):
+    """The commands of a group in another module, which is imported when one of them is asked for."""
+
+    def __init__(self, name: str, place: str, **told):
+        super().__init__(name, **told)
+        self.place = place
+
+    def _group(self) -> click.Group:
+        module, _, name = self.place.partition(":")
+        return getattr(import_module(module), name)
+
+    def list_commands(self, context):
+        return self._group().list_commands(context)
+
+    def get_command(self, context, name):
+        return self._group().get_command(context, name)
+
+    def get_help(self, context):
+        return self._group().get_help(context)
+
+
+main.add_command(Later("exercises", "mlkit.exercises.commands:exercises",
+                       short_help="Hand out the exercises, grade what comes back, read the result."))
 
 
 def _named(target: str):

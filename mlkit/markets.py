@@ -13,6 +13,7 @@ spot prices and yields. Nothing here opens a socket: the data are files in `data
 """
 
 import difflib
+import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +27,8 @@ from mlkit.synthetic import planted_edge, random_walk, regime_switching
 __all__ = ["BarsError", "check_bars", "datasets", "load_bars", "planted_edge",
            "random_walk", "read_bars", "regime_switching", "revisions"]
 
-DATA = Path(__file__).resolve().parents[1] / "data"
+CHECKOUT = Path(__file__).resolve().parents[1]
+DATA = CHECKOUT / "data" if (CHECKOUT / "data").is_dir() else Path(sys.prefix, "share", "mlkit")  # or from a wheel
 # A public fact that the source leaves out: two for one, effective that morning.
 WORLDS = {"RANDOM_WALK": random_walk, "PLANTED_EDGE": planted_edge, "REGIME_SWITCHING": regime_switching}
 WORLD_BARS, WORLD_SEED = 5000, 1  # of those, when they are loaded by name

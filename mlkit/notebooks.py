@@ -15,6 +15,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,6 +117,17 @@ def kernel_options(**place) -> dict:
 
     return {"kernel_manager_class": private_kernels(AsyncKernelManager, **place),
             "extra_arguments": ["--IPKernelApp.log_level=50"]}      # its remarks on how it was started or killed
+
+
+@contextmanager
+def environment(variables: dict[str, str | None]):
+    """Have these environment variables in this block; None means not set."""
+    before = {name: os.environ.get(name) for name in variables}
+    set_environment(variables)
+    try:
+        yield
+    finally:
+        set_environment(before)
 
 
 def set_environment(variables: dict[str, str | None]) -> None:

@@ -143,6 +143,27 @@ def overlap_scores(bars: pd.DataFrame, horizons, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("horizon")
 
 
+def releases(bars: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """A weekly statistic, one row a release: on the day it was published, columns week (the Friday it is about), value.
+
+    It comes out three to nine days after its Friday, on weekends too, and before the close. Nothing is in it.
+    """
+    rng = np.random.default_rng([seed, 2])
+    weeks = pd.date_range(bars.index[0], bars.index[-1], freq="W-FRI").as_unit("us")
+    published = (weeks + pd.to_timedelta(rng.integers(3, 10, len(weeks)), unit="D")).rename("published")
+    return pd.DataFrame({"week": weeks, "value": rng.normal(50.0, 5.0, len(weeks)).round(1)}, published)
+
+
+def headlines(bars: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The tone of a day's headlines, read off their words before the close: column tone, -1 to 1; not every day has news.
+
+    Drawn at random: it knows nothing about any price.
+    """
+    rng = np.random.default_rng([seed, 3])
+    tone = rng.uniform(-1.0, 1.0, len(bars)).round(2)
+    return pd.DataFrame({"tone": tone}, bars.index)[rng.random(len(bars)) < 0.7]
+
+
 def dollar_returns(code: str, known_delay=0) -> pd.DataFrame:
     """What a dollar gained in another currency, by the Federal Reserve's H.10 and by the ECB's fixing.
 
