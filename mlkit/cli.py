@@ -1,4 +1,4 @@
-"""The command line: `mlkit run`, `mlkit notebooks`, `mlkit data`, `mlkit audit`, `mlkit retrain`.
+"""The command line: `mlkit --help` lists the commands.
 
 Each command ends with what to do next, and with a status other than 0 when
 something failed. Run it in the folder that holds `notebooks/`.
@@ -175,6 +175,22 @@ def retrain(folder, name, source, holdout, train_size, confidence):
     click.echo(decision.reason)
     click.echo(f"{name}: version {decision.challenger if decision.promoted else decision.champion} is the champion"
                f"{'' if decision.promoted else f'; version {decision.challenger} is kept beside it'}.")
+
+
+@main.command()
+def doctor():
+    """Say whether all is here that the course needs.
+
+    Looks at Python, the packages, the data, a kernel and the folders; each fault comes with its cure.
+    Ends with status 1 if something must be cured.
+
+    \b
+    Example:
+      mlkit doctor
+    """
+    from mlkit.doctor import report
+
+    raise SystemExit(report())
 
 
 def _named(target: str):
