@@ -177,6 +177,26 @@ def retrain(folder, name, source, holdout, train_size, confidence):
                f"{'' if decision.promoted else f'; version {decision.challenger} is kept beside it'}.")
 
 
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[JUPYTERLAB OPTIONS]")
+def lab(options):
+    """Open JupyterLab on the start page of the course.
+
+    Takes JupyterLab's own options too. Stop it with Ctrl-C.
+
+    \b
+    Example:
+      mlkit lab
+      mlkit lab --no-browser --port=9000
+    """
+    from mlkit.start import open_lab
+
+    try:
+        open_lab("notebooks", options)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
 @main.command()
 def doctor():
     """Say whether all is here that the course needs.

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlkit.progress import UNATTENDED
+
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LONGEST_SOCKET_PATH = 90       # the system's limit is 104 to 108 bytes
 
@@ -75,6 +77,7 @@ def kernel_variables() -> dict[str, str | None]:
     """The environment of every kernel, beside the caller's own; None means not set."""
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
     return {**dict.fromkeys(threads, "1"), "PYTHONHASHSEED": "0",
+            UNATTENDED: "1",                    # no person has these notebooks open: mlkit.progress
             "JUPYTER_PREFER_ENV_PATH": "1",     # this .venv's kernel, not one installed for the user
             "MPLBACKEND": None}                 # the notebook's own: inline
 
