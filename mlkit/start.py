@@ -23,6 +23,7 @@ __all__ = ["Lesson", "StartPage", "lessons", "page", "tick", "untick"]
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 PAGE = "start.ipynb"
+SETTINGS = Path(__file__).with_name("pages") / "lab"      # JupyterLab's: no news, no look-up of new versions
 TITLE = re.compile(r"^# (?:\d\d · )?(.+)$", re.MULTILINE)
 MINUTES = re.compile(r"\b[Aa]bout (\d+) minutes")
 
@@ -92,12 +93,13 @@ class StartPage:
         return "\n".join([f"{self._summary()} {self.next.number}." if self.next else self._summary(), "", *rows])
 
     def _repr_html_(self) -> str:
+        cell = "<td style='text-align:left'>"
         begin = f" {self._link(self.next.path, f'{self.next.number} · {self.next.question}')}." if self.next else ""
         rows = "".join(
-            f"<tr><td>{self._tick(lesson)}</td><td>{lesson.number}</td><td>{self._link(lesson.path, lesson.question)}"
-            f"</td><td style='text-align:right'>{lesson.minutes} min</td><td>"
+            f"<tr>{cell}{self._tick(lesson)}</td>{cell}{lesson.number}</td>{cell}{self._link(lesson.path, lesson.question)}"
+            f"</td>{cell}{lesson.minutes} min</td>{cell}"
             f"{self._link(lesson.exercise, 'exercise') if lesson.exercise else ''}</td></tr>" for lesson in self.lessons)
-        head = "".join(f"<th style='text-align:left'>{name}</th>"
+        head = "".join(f"{cell.replace('td', 'th', 1)}{name}</th>"
                        for name in ("finished", "lesson", "question", "time", ""))
         return (f"<p>{html.escape(self._summary())}{begin}</p>\n"
                 f"<table style='font-size:inherit'><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table>")
@@ -141,8 +143,7 @@ def open_lab(folder, arguments=()) -> None:
     set_environment(kernel_variables() | {UNATTENDED: None})
     from jupyterlab.labapp import main
 
-    options = [f"--notebook-dir={folder}", "--LabApp.news_url=",
-               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    options = [f"--notebook-dir={folder}", f"--LabApp.app_settings_dir={SETTINGS}"]
     if (Path(folder) / PAGE).is_file():
         options.append(f"--LabApp.default_url=/lab/tree/{PAGE}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:      # in a container; it listens on this machine alone, with a token
