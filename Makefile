@@ -20,7 +20,7 @@ HERE := $(shell pwd)
 MOVED := $(shell [ -x $(PY) ] && [ "`cat $(READY) 2>/dev/null`" = "$(HERE)" ] || echo always)
 
 .DEFAULT_GOAL := help
-.PHONY: help course test test-all lab notebooks bench clean always
+.PHONY: help course test test-all lab site notebooks bench clean always
 
 help: ## list these commands
 	@echo "mlkit: machine learning for trading, a course you can run"
@@ -39,14 +39,17 @@ test-all: test ## the same, and each lesson on a stock, a currency and a random 
 lab: $(INSTALLED) ## open JupyterLab on the start page of the lessons
 	@$(PY) -m mlkit lab $(LAB)
 
+site: $(INSTALLED) ## write the lessons as web pages, then read runs/site/index.html
+	@$(PY) -m mlkit site
+
 notebooks: $(INSTALLED) ## run the lessons and write their outputs back into the files in git
 	@$(PY) -m mlkit notebooks
 
 bench: $(INSTALLED) ## measure the engine beside its peers, write benchmarks/README.md
 	@$(PY) benchmarks/run.py $(BENCH)
 
-clean: ## remove .venv, .bench, caches and runs/course (other runs stay)
-	rm -rf $(VENV) .bench build *.egg-info .pytest_cache .hypothesis runs/course
+clean: ## remove .venv, .bench, caches, runs/course and runs/site (other runs stay)
+	rm -rf $(VENV) .bench build *.egg-info .pytest_cache .hypothesis runs/course runs/site runs/screenshots
 	find . '(' -name __pycache__ -o -name .ipynb_checkpoints ')' -prune -exec rm -rf {} +
 
 $(READY): requirements.txt pyproject.toml $(MOVED)

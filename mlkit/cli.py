@@ -198,6 +198,28 @@ def lab(options):
 
 
 @main.command()
+@click.option("--out", default="runs/site", show_default=True, type=click.Path(file_okay=False, path_type=Path),
+              help="Folder for the site.")
+def site(out):
+    """Write the lessons, as they ran when they were committed, as web pages to read anywhere.
+
+    With search, contents and next/previous links; nothing is run. Ends with status 1 if a link leads nowhere.
+
+    \b
+    Example:
+      mlkit site
+      mlkit site --out /tmp/course
+    """
+    from mlkit.site import build_site
+
+    try:
+        index = build_site("notebooks", out)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"Open {index} in a browser; the folder can be copied anywhere.")
+
+
+@main.command()
 def doctor():
     """Say whether all is here that the course needs.
 
