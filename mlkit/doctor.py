@@ -9,6 +9,7 @@ can read it; what it looks at (packages, a kernel) it imports only while looking
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 import tempfile
@@ -178,15 +179,17 @@ def _ask_kernel(code: str, said: list) -> dict:
     """Run code in a fresh kernel such as notebooks get; its answer, and in `said` what it printed."""
     from jupyter_client.manager import KernelManager
 
-    from mlkit.notebooks import kernel_environment, private_sockets
+    from mlkit.notebooks import kernel_variables
 
     def hear(message):
         if message["msg_type"] == "stream" and message["content"]["name"] == "stdout":
             said.append(message["content"]["text"])
 
-    manager = private_sockets(KernelManager)(kernel_name="python3")
-    with kernel_environment(), tempfile.TemporaryFile() as remarks:
-        manager.start_kernel(stdout=remarks, stderr=remarks)
+    wanted = {**os.environ, **kernel_variables()}
+    manager = KernelManager(kernel_name="python3")      # found by this name, as JupyterLab finds it
+    with tempfile.TemporaryFile() as remarks:
+        manager.start_kernel(env={name: value for name, value in wanted.items() if value is not None}, stdout=remarks,
+                             stderr=remarks)
         client = manager.client()
         client.start_channels()
         try:

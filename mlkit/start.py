@@ -140,7 +140,8 @@ def open_lab(folder, arguments=()) -> None:
     if not lessons(folder):
         raise ValueError(f"there are no lessons in {Path(folder).resolve()}: run it in the folder that holds notebooks/")
     refresh(folder)
-    set_environment(kernel_variables() | {UNATTENDED: None})
+    # this .venv's kernel, not one installed for the user; and a person looks on
+    set_environment(kernel_variables() | {"JUPYTER_PREFER_ENV_PATH": "1", UNATTENDED: None})
     from jupyterlab.labapp import main
 
     options = [f"--notebook-dir={folder}", f"--LabApp.app_settings_dir={SETTINGS}"]
