@@ -1,4 +1,4 @@
-"""The command line: `mlkit run`, `mlkit batch`, `mlkit notebooks`, `mlkit data`, `mlkit audit`, `mlkit retrain`, ...
+"""The command line: `mlkit --help` lists the commands.
 
 Each command ends with what to do next, and with a status other than 0 when
 something failed. Run it in the folder that holds `notebooks/`.
@@ -181,6 +181,64 @@ def retrain(folder, name, source, holdout, train_size, confidence):
     click.echo(decision.reason)
     click.echo(f"{name}: version {decision.challenger if decision.promoted else decision.champion} is the champion"
                f"{'' if decision.promoted else f'; version {decision.challenger} is kept beside it'}.")
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[JUPYTERLAB OPTIONS]")
+def lab(options):
+    """Open JupyterLab on the start page of the course.
+
+    Takes JupyterLab's own options too. Stop it with Ctrl-C.
+
+    \b
+    Example:
+      mlkit lab
+      mlkit lab --no-browser --port=9000
+    """
+    from mlkit.start import open_lab
+
+    try:
+        open_lab("notebooks", options)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option("--out", default="runs/site", show_default=True, type=click.Path(file_okay=False, path_type=Path),
+              help="Folder for the site.")
+def site(out):
+    """Write the lessons, as they ran when they were committed, as web pages to read anywhere.
+
+    With search, contents and next/previous links; nothing is run. Ends with status 1 if a link leads nowhere.
+
+    \b
+    Example:
+      mlkit site
+      mlkit site --out /tmp/course
+    """
+    from mlkit.site import build_site
+
+    try:
+        index = build_site("notebooks", out)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"Open {index} in a browser; the folder can be copied anywhere.")
+
+
+@main.command()
+def doctor():
+    """Say whether all is here that the course needs.
+
+    Looks at Python, the packages, the data, a kernel and the folders; each fault comes with its cure.
+    Ends with status 1 if something must be cured.
+
+    \b
+    Example:
+      mlkit doctor
+    """
+    from mlkit.doctor import report
+
+    raise SystemExit(report())
 
 
 class Later(click.Group):

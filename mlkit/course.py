@@ -161,15 +161,16 @@ def _regenerate(path: Path, watch: Stopwatch) -> Outcome:
     fault = settle(notebook)
     if fault:
         return Outcome(path, "failed", watch.elapsed, *fault)
-    after = _text_of(notebook)
+    after = text_of(notebook)
     keep_measured(notebook, nbformat.v4.reads(before))
-    unchanged = before in (after, _text_of(notebook))
+    unchanged = before in (after, text_of(notebook))
     if not unchanged:
-        _replace(path, after)
+        replace_text(path, after)
     return Outcome(path, "unchanged" if unchanged else "changed", watch.elapsed, output=path)
 
 
-def _text_of(notebook) -> str:
+def text_of(notebook) -> str:
+    """A notebook as the text of its file."""
     import nbformat
 
     return nbformat.writes(notebook).rstrip("\n") + "\n"
@@ -226,9 +227,13 @@ def settle(notebook) -> tuple[str, str] | None:
 
 
 def keep_measured(notebook, committed) -> None:
-    """Put back the committed outputs of exempt cells that differ from the new ones in numbers alone: times, say."""
+    """Put back the committed outputs of exempt cells that differ from the new ones in numbers alone: times, say.
+
+    The table of lessons (tagged `lessons`) is exempt for its ticks, but its numbers are no measurement.
+    """
     for cell, was in zip(notebook.cells, committed.cells, strict=True):
-        if EXEMPT & set(cell.metadata.get("tags", [])) and _without_numbers(cell) == _without_numbers(was):
+        tags = set(cell.metadata.get("tags", []))
+        if EXEMPT & tags and "lessons" not in tags and _without_numbers(cell) == _without_numbers(was):
             cell.outputs = was.outputs
 
 
@@ -287,7 +292,7 @@ def machine_folders() -> list[str]:
     return sorted(spelled | {place.replace("\\", "\\\\") for place in spelled}, key=len, reverse=True)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlkit.progress import UNATTENDED
+
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LONGEST_SOCKET_PATH = 90       # the system's limit is 104 to 108 bytes
 OVERWRITTEN = re.compile(r"^.*\r(?=[^\n])", re.MULTILINE)      # by what the line says after a carriage return
@@ -108,6 +110,7 @@ def kernel_variables() -> dict[str, str | None]:
     """The environment of every kernel, beside the caller's own; None means not set."""
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
     return {**dict.fromkeys(threads, "1"), "PYTHONHASHSEED": "0",
+            UNATTENDED: "1",                    # no person has these notebooks open: mlkit.progress
             "MPLBACKEND": None}                 # the notebook's own: inline
 
 

@@ -127,7 +127,7 @@ class Sliders:
     def _redraw(self, _change=None):
         values = {name: control.value for name, control in self.controls.items()}
         try:
-            self._image.value = self._draw(**values)._repr_mimebundle_()["image/png"]
+            self._image.value = self._draw(**values).png()
             self._message.value = ""
         except ValueError as error:  # a setting without a picture; the sliders stay alive, and say why
             self._message.value = f"<b>{type(error).__name__}:</b> {error}"

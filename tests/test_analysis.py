@@ -273,7 +273,7 @@ def test_it_is_a_float_and_more():
     (make_bars(np.geomspace(100, 500, 30)), "Something is left at 9,999 bps a side")])
 def test_the_picture_says_what_was_found(bars, title):
     plot = break_even_cost(bars, MOMENTUM if bars is EDGE else BuyAndHold()).plot()
-    assert title in titles(plot)[0] and plot._repr_mimebundle_()["image/png"]
+    assert title in titles(plot)[0] and plot.png()
 
 
 # ---- cost sensitivity

@@ -496,6 +496,6 @@ def test_the_result_can_be_looked_at():
     page = result._repr_html_()
     assert "waterfall" in page or "gross" in page
     assert f"{result.metrics['sharpe']:.2f}" in page and "MeanReversion" in repr(result)
-    shown = result.plot()._repr_mimebundle_()
+    shown, about = result.plot()._repr_mimebundle_()
     assert shown["image/png"].startswith(b"\x89PNG") and "MeanReversion" in shown["text/plain"]
-    assert shown["image/png"] == result.plot()._repr_mimebundle_()["image/png"]
+    assert shown["image/png"] == result.plot().png() and "MeanReversion" in about["image/png"]["alt"]

@@ -152,7 +152,7 @@ def test_days_are_flipped_where_the_sign_of_a_rise_differs():
 def test_the_picture_of_overlap_counts_the_labels_that_share_days(scores, horizon, sharing):
     top, bottom = plot_overlap(scores, horizon).axes
     assert f"shares days with {sharing} of its 24" in top.get_title(loc="left")
-    lengths = {round(end[0] - start[0]) for start, end in top.collections[0].get_segments()}
+    lengths = {round(end[0] - start[0]) for part in top.collections for start, end in part.get_segments()}
     assert lengths == {horizon}
     assert f"{scores.loc[horizon, 'shuffled']:.0%}".replace("%", " %") in bottom.get_title(loc="left")
 

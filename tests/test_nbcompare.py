@@ -56,12 +56,34 @@ def test_json_values_compare_like_printed_ones():
 
 def picture(**changes):
     """A small picture as a notebook keeps it."""
-    pixels = np.full((60, 80, 3), 250, dtype=np.uint8)
+    pixels = np.full((changes.get("height", 60), 80, 3), 250, dtype=np.uint8)
     pixels[20:40, 10:70] = changes.get("colour", (31, 119, 180))
     pixels[:changes.get("grown", 0)] = 0
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "png", pnginfo=None, optimize=changes.get("optimize", False))
     return base64.b64encode(stream.getvalue()).decode()
+
+
+def shown(content, **about):
+    return [{"output_type": "display_data", "data": {"image/png": content}, "metadata": {"image/png": about}}]
+
+
+@pytest.mark.parametrize("was, now, reason", [
+    ({"digest": "a"}, {"digest": "a"}, ""), ({"digest": "a"}, {"digest": "b"}, "picture changed"),
+    ({}, {}, "picture changed"), ({"digest": "a"}, {}, "picture changed")])
+def test_a_picture_that_draws_the_same_may_look_a_little_different(was, now, reason):
+    """Other pixels, as another version of the fonts makes them; another size is another picture."""
+    smooth = {"colour": (180, 119, 31)}
+    found = nbcompare.differences(shown(picture(), **was), shown(picture(**smooth), **now))
+    assert len(found) == bool(reason) and reason in "".join(found)
+    assert "pixels" in nbcompare.differences(shown(picture(), **was), shown(picture(height=70, **smooth), **now))[0]
+
+
+def test_what_a_picture_says_in_words_is_compared():
+    was = shown(picture(), alt="from 1.25 to 9")
+    assert nbcompare.differences(was, shown(picture(), alt="from 1.25 to 9")) == []
+    assert "1.25 was committed, 1.35" in nbcompare.differences(was, shown(picture(), alt="from 1.35 to 9"))[0]
+    assert nbcompare.differences(shown(picture()), was)[0].startswith("alternative text: produced now, but not in")
 
 
 def test_pictures_are_compared_by_pixels_not_bytes():

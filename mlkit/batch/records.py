@@ -6,6 +6,8 @@ import numbers
 from pathlib import Path
 from typing import Any
 
+from mlkit.progress import note_finished
+
 MIME = "application/vnd.mlkit.record+json"
 
 
@@ -19,7 +21,8 @@ def record(**results) -> None:
         `value` and says which it was in `not_finite`.
 
     Call it as often as you like: `recorded` merges the calls, and for the same
-    name the later one wins. Outside a notebook it prints.
+    name the later one wins. Outside a notebook it prints. A lesson ends with it, and
+    is then finished: `mlkit.progress` notes that for the learner who has it open.
 
     Raises
     ------
@@ -32,6 +35,7 @@ def record(**results) -> None:
     width = max(map(len, shown))
     rows = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in shown.items())
     record_as("\n".join(f"{name:<{width}}  {value}" for name, value in shown.items()), values, f"<table>{rows}</table>")
+    note_finished()
 
 
 def record_as(text: str, results: dict, page: str | None = None) -> None:

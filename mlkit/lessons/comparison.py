@@ -19,13 +19,12 @@ from time import perf_counter
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from mlkit.engine import BuyAndHold, Costs, MLStrategy, RealisticExecutionHandler, compare, sweep
 from mlkit.labels import direction
 from mlkit.models import make_model, model_table
 from mlkit.models.scoring import scores_of
-from mlkit.plots import BLUE, GREY, ORANGE, figure, format_metric
+from mlkit.plots import BLUE, GREY, HATCH, ORANGE, Plot, figure, format_metric
 from mlkit.research import OutOfSample, walk_forward
 from mlkit.splits import WalkForward
 
@@ -224,8 +223,7 @@ def cards():
     return HTML(page.replace("<td>", LEFT.format("td")).replace("<th>", LEFT.format("th")))
 
 
-
-def plot_families(tables: dict[str, pd.DataFrame], titles: dict[str, str]) -> Figure:
+def plot_families(tables: dict[str, pd.DataFrame], titles: dict[str, str]) -> Plot:
     """Train score, test score and its interval, family by family: a panel a market, market -> `score_table`."""
     fig, axes = figure(len(tables), size=(8.0, 2.7 * len(tables) + 0.4))
     for axis, (market, table) in zip(axes, tables.items()):
@@ -242,21 +240,22 @@ def plot_families(tables: dict[str, pd.DataFrame], titles: dict[str, str]) -> Fi
     return fig
 
 
-def plot_survivors(grid: pd.DataFrame, benchmark: float, *, edge: float, cost_bps: float) -> Figure:
+def plot_survivors(grid: pd.DataFrame, benchmark: float, *, edge: float, cost_bps: float) -> Plot:
     """Net Sharpe ratio of each family (of `trading_grid`) at one edge and cost, beside buy & hold's."""
     chosen = grid[(grid["edge"] == edge) & (grid["cost_bps"] == cost_bps)].set_index("family")["sharpe"]
     fig, (axis,) = figure()
-    axis.barh(chosen.index, chosen.fillna(0.0), color=[BLUE if ratio > benchmark else ORANGE for ratio in chosen],
-              edgecolor="black", linewidth=0.4)
+    ahead = chosen > benchmark
+    axis.barh(chosen.index, chosen.fillna(0.0), color=ahead.map({True: BLUE, False: ORANGE}), edgecolor="black",
+              hatch=list(ahead.map({True: "", False: HATCH})), linewidth=0.4)
     for row, ratio in enumerate(chosen):
         words = " never trades" if np.isnan(ratio) else f" {ratio:.2f}"
         axis.text(np.fmax(ratio, 0.0), row, words, va="center", fontsize=8)
     axis.axvline(0.0, color="black", linewidth=0.8)
     axis.axvline(benchmark, color=GREY, linestyle="--")
     ends = [0.0, benchmark, grid["sharpe"].min(), grid["sharpe"].max()]
-    axis.set(xlabel=f"Sharpe ratio after costs, a year (dashed: buy & hold, {benchmark:.2f})",
+    axis.set(xlabel=f"Sharpe ratio after costs, a year (dashed: buy & hold, {benchmark:.2f}; hatched: not ahead of it)",
              xlim=(np.nanmin(ends) - 0.1, np.nanmax(ends) + 0.1))
     axis.invert_yaxis()
-    axis.set_title(f"{(chosen > benchmark).sum()} of {len(chosen)} ahead of buy & hold: {cost_bps:g} bp a side, "
-                   f"buy above {50 + 100 * edge:g} %, sell below {50 - 100 * edge:g} %", loc="left", fontsize=10)
+    axis.set_title(f"{ahead.sum()} of {len(chosen)} ahead of buy & hold: {cost_bps:g} bp a side, "
+                   f"buy above {50 + 100 * edge:g} %, sell below {50 - 100 * edge:g} %", loc="left")
     return fig

@@ -13,14 +13,13 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from mlkit.analysis import BreakEven, break_even_cost
 from mlkit.engine import (BacktestResult, Costs, IdealExecutionHandler, MLStrategy, RealisticExecutionHandler, Strategy,
                           backtest)
 from mlkit.engine.execution import BPS
 from mlkit.labels import next_return
-from mlkit.plots import BLUE, CYCLE, GREEN, GREY, ORANGE, figure, metrics_table
+from mlkit.plots import BLUE, CYCLE, GREEN, GREY, ORANGE, Plot, figure, metrics_table
 from mlkit.research import ExpectedReturn, OutOfSample
 
 STRATUM = 20  # calls about moves of like size, of which the fortune teller gets the same share right
@@ -202,12 +201,12 @@ def _waiting(found: OutOfSample, bars: pd.DataFrame, features, worth: ExpectedRe
 # ---------------------------------------------------------------- pictures
 
 
-def plot_profits(results: dict[str, BacktestResult], title: str) -> Figure:
+def plot_profits(results: dict[str, BacktestResult], title: str) -> Plot:
     """Profit so far of several results, from the first bar on which they could trade."""
     return _plot_lines({name: _profit(result) for name, result in results.items()}, CYCLE, title)
 
 
-def plot_money(bars: pd.DataFrame, strategy: Strategy, *, cost_bps: float) -> Figure:
+def plot_money(bars: pd.DataFrame, strategy: Strategy, *, cost_bps: float) -> Plot:
     """Profit so far at the prices decided on, after the wait, and after a cost a side: the waterfall in time."""
     result = backtest(bars, strategy, execution=RealisticExecutionHandler(Costs(cost_bps, 0.0, 0.0)))
     net, fall = _profit(result), 100 * result.waterfall / result.cash
@@ -224,7 +223,7 @@ def _profit(result: BacktestResult) -> pd.Series:
     return 100 * (result.equity.loc[result.returns.index] / result.cash - 1.0)
 
 
-def _plot_lines(lines: dict[str, pd.Series], styles, title: str) -> Figure:
+def _plot_lines(lines: dict[str, pd.Series], styles, title: str) -> Plot:
     fig, (axis,) = figure()
     for (name, line), (colour, style) in zip(lines.items(), styles):
         axis.plot(line.index, line.to_numpy(), color=colour, linestyle=style, linewidth=1.2, label=name)
@@ -235,7 +234,7 @@ def _plot_lines(lines: dict[str, pd.Series], styles, title: str) -> Figure:
     return fig
 
 
-def plot_break_evens(table: pd.DataFrame, cost_bps: float, title: str) -> Figure:
+def plot_break_evens(table: pd.DataFrame, cost_bps: float, title: str) -> Plot:
     """Break-even costs with their intervals, a row a strategy of `break_evens`, and what trading costs."""
     fig, (axis,) = figure(size=(8.0, 1.2 + 0.32 * max(len(table), 2)))
     right = 1.1 * max([cost_bps, 1.0, *table[["break_even", "low", "high"]].replace(np.inf, np.nan).max().dropna()])
@@ -257,7 +256,7 @@ def plot_break_evens(table: pd.DataFrame, cost_bps: float, title: str) -> Figure
     return fig
 
 
-def plot_speeds(table: pd.DataFrame, accuracy: float) -> Figure:
+def plot_speeds(table: pd.DataFrame, accuracy: float) -> Plot:
     """Break-even cost against turnover for rules of `speeds`, equally often right, on logarithmic axes."""
     fig, (axis,) = figure()
     axis.plot(table["turnover"], table["worked_out"], color=GREY, linestyle="--", label="what a side earns, worked out")

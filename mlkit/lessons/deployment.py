@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 import sklearn
 import skops.io
-from matplotlib.figure import Figure
 from scipy.stats import norm, poisson
 from sklearn.dummy import DummyClassifier
 
@@ -31,7 +30,7 @@ from mlkit.lessons import comparison
 from mlkit.lessons.sizes import edge_that_turns
 from mlkit.models import make_model
 from mlkit.models.scoring import scores_of
-from mlkit.plots import BLUE, GREY, ORANGE, RED, figure
+from mlkit.plots import BLUE, GREY, ORANGE, RED, Plot, figure
 from mlkit.production import ModelRegistry, Reference, RegistryError, retrain
 from mlkit.production.contents import model_files
 from mlkit.production.detectors import Cusum, drawn
@@ -287,7 +286,7 @@ def rows_needed(gains: pd.Series, confidence: float = 0.9) -> float:
 # ---------------------------------------------------------------- pictures
 
 
-def plot_arena(strength: float, holdout: int = 250) -> Figure:
+def plot_arena(strength: float, holdout: int = 250) -> Plot:
     """The interval of the difference between a stale champion and one that knows, against the length of the arena."""
     gains = gains_after_a_turn(strength)
     lengths, mean = np.geomspace(60, 10_000, 100), 1e3 * gains.mean()
@@ -306,7 +305,7 @@ def plot_arena(strength: float, holdout: int = 250) -> Figure:
     return fig
 
 
-def plot_story(results: dict[str, BacktestResult], moments: dict[str, pd.Timestamp], wealth: dict[str, float]) -> Figure:
+def plot_story(results: dict[str, BacktestResult], moments: dict[str, pd.Timestamp], wealth: dict[str, float]) -> Plot:
     """Wealth of up to four accounts (name -> result) from 1, a line at each moment, what is left of 1 in the title."""
     fig, (axis,) = figure()
     for (name, result), (colour, style) in zip(results.items(), ((GREY, ":"), (ORANGE, "--"), (BLUE, "-"), (RED, "-."))):
@@ -319,5 +318,5 @@ def plot_story(results: dict[str, BacktestResult], moments: dict[str, pd.Timesta
     axis.yaxis.set_minor_formatter(lambda value, _: "")
     axis.set_yticks([0.25, 0.5, 1.0, 2.0, 4.0])
     axis.legend(frameon=False, loc="upper left", fontsize=8)
-    axis.set_title("1 becomes " + ", ".join(f"{value:.2f} ({name})" for name, value in wealth.items()), loc="left", fontsize=10)
+    axis.set_title("1 becomes " + ", ".join(f"{value:.2f} ({name})" for name, value in wealth.items()), loc="left")
     return fig

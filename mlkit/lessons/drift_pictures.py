@@ -6,16 +6,16 @@ from itertools import cycle
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mlkit import plots
 from mlkit.features import Volatility
 from mlkit.lessons.drift import WITHIN, delays, share_within
-from mlkit.plots import BLUE, CYCLE, GREY, ORANGE, figure
+from mlkit.plots import BLUE, CYCLE, GREY, ORANGE, Plot, figure
 from mlkit.production.detectors import Cusum
 
 
-def plot_years(table: pd.DataFrame, live, title: str) -> Figure:
+def plot_years(table: pd.DataFrame, live, title: str) -> Plot:
     """`by_year`: the hit rate of each year beside the band of a coin; `live`, the first day after the test."""
     fig, (axis,) = figure(size=(8.0, 3.2))
     axis.fill_between(table.index, 100 * table["low"], 100 * table["high"], color=GREY, alpha=0.25, linewidth=0,
@@ -30,21 +30,13 @@ def plot_years(table: pd.DataFrame, live, title: str) -> Figure:
     return fig
 
 
-def plot_regimes(right: pd.Series, regime: pd.Series, learned: float, title: str, rows: int = 100) -> Figure:
+def plot_regimes(right: pd.Series, regime: pd.Series, learned: float, title: str, rows: int = 100) -> Plot:
     """Share called right over the last `rows` bars; the bars of the `learned` regime are shaded."""
-    fig, (axis,) = figure(size=(8.0, 3.2))
-    recent = 100 * right.rolling(rows).mean()
-    axis.plot(recent.index, recent.to_numpy(), color=BLUE, linewidth=1.0)
-    axis.fill_between(regime.index, 0, 1, where=regime.to_numpy() == learned, transform=axis.get_xaxis_transform(),
-                      color=ORANGE, alpha=0.2, linewidth=0, step="mid", label="the regime it learned")
-    axis.axhline(50.0, color="black", linewidth=0.8)
-    axis.set(xlabel="date", ylabel=f"called right, % of {rows} bars")
-    axis.legend(frameon=False, fontsize=8, loc="upper right")
-    axis.set_title(title, loc="left")
-    return fig
+    return plots.plot_regimes(100 * right.rolling(rows).mean(), regime, f"called right, % of {rows} bars", title,
+                              {learned: "the regime it learned"}, level=50.0)
 
 
-def plot_windows(curves: dict[str, pd.DataFrame], title: str) -> Figure:
+def plot_windows(curves: dict[str, pd.DataFrame], title: str) -> Plot:
     """`window_scores` of several worlds: the mean over seeds, with two standard errors, against the window."""
     fig, (axis,) = figure()
     for (name, curve), (colour, style) in zip(curves.items(), cycle(CYCLE)):
@@ -60,7 +52,7 @@ def plot_windows(curves: dict[str, pd.DataFrame], title: str) -> Figure:
     return fig
 
 
-def plot_shifts(psi: pd.DataFrame, title: str) -> Figure:
+def plot_shifts(psi: pd.DataFrame, title: str) -> Plot:
     """`shifts`: a line a feature, on a logarithmic scale, beside the rule of thumb."""
     fig, (axis,) = figure(size=(8.0, 3.2))
     for (name, column), (colour, style) in zip(psi.items(), cycle(CYCLE)):
@@ -75,7 +67,7 @@ def plot_shifts(psi: pd.DataFrame, title: str) -> Figure:
     return fig
 
 
-def plot_delays(found: pd.DataFrame, title: str, until: int = 1_000) -> Figure:
+def plot_delays(found: pd.DataFrame, title: str, until: int = 1_000) -> Plot:
     """`delays`: the share of runs whose alarm has come, against the bars since the change."""
     fig, (axis,) = figure()
     bars = np.arange(until + 1)
@@ -89,7 +81,7 @@ def plot_delays(found: pd.DataFrame, title: str, until: int = 1_000) -> Figure:
     return fig
 
 
-def plot_fall(watch: dict[str, Cusum], fall: int = 8) -> Figure:
+def plot_fall(watch: dict[str, Cusum], fall: int = 8) -> Plot:
     """Delays where a hit rate falls from 56 % by so many points; where it falls by 0 every alarm is false."""
     found = delays(watch, after=0.56 - fall / 100).filter(like="hit rate")
     shares = share_within(found)
@@ -97,16 +89,16 @@ def plot_fall(watch: dict[str, Cusum], fall: int = 8) -> Figure:
                               f"of runs, of DDM in {shares['hit rate, DDM']:.0%}")
 
 
-def plot_alerts(alerts, bars: pd.DataFrame, names, title: str) -> Figure:
+def plot_alerts(alerts, bars: pd.DataFrame, names, title: str) -> Plot:
     """The alarms of a monitor, a line a detector, under the volatility of the market (% a day, 20 bars)."""
     fig, (top, bottom) = figure(2, [1.0, 1.4], (8.0, 4.4))
     volatility = 100 * Volatility(20)(bars).iloc[:, 0]
     top.plot(volatility.index, volatility.to_numpy(), color=GREY, linewidth=0.8)
     top.set_ylabel("volatility,\n% a day")
     names = list(names)
-    for row, (name, (colour, _)) in enumerate(zip(names, cycle(CYCLE))):
+    for row, name in enumerate(names):
         days = [alert.timestamp for alert in alerts if alert.detector == name]
-        bottom.plot(days, [row] * len(days), "|", color=colour, markersize=13, markeredgewidth=2)
+        bottom.plot(days, [row] * len(days), "|", color=BLUE, markersize=13, markeredgewidth=2)
     bottom.set_yticks(range(len(names)), names)
     bottom.set(ylim=(len(names) - 0.4, -0.6), xlabel="date")
     top.set_title(title, loc="left")

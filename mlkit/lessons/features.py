@@ -14,7 +14,7 @@ import pandas as pd
 
 from mlkit.features import MACD, RSI, PriceToAverage, Volatility
 from mlkit.models import make_model
-from mlkit.plots import BLUE, GREY, ORANGE, Plot, figure
+from mlkit.plots import BLUE, GREEN, GREY, HATCH, ORANGE, Plot, figure
 from mlkit.research import impurity_importance, permutation_importance, single_feature_importance, walk_forward
 from mlkit.splits import WalkForward
 
@@ -128,9 +128,8 @@ def plot_raw_and_adjusted(bars: pd.DataFrame, periods: int = 20) -> Plot:
 
 
 def _lines(axis, lines: pd.DataFrame, unit: str, title: str) -> None:
-    several = lines.shape[1] > 1
-    for (name, values), colour, style in zip(lines.items(), (ORANGE if several else BLUE, BLUE, "black"),
-                                             ("--" if several else "-", "-", "-")):
+    several, looks = lines.shape[1] > 1, ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."))
+    for (name, values), (colour, style) in zip(lines.items(), reversed(looks[: lines.shape[1]])):
         axis.plot(values, color=colour, linestyle=style, linewidth=0.9, label=name)
     if several:
         axis.legend(frameon=False, ncols=3, fontsize=8)
@@ -139,13 +138,14 @@ def _lines(axis, lines: pd.DataFrame, unit: str, title: str) -> None:
 
 
 def plot_importances(table: pd.DataFrame, title: str, marked=()) -> Plot:
-    """Columns of `importances`, a panel for each way to ask; the marked features in orange."""
+    """Columns of `importances`, a panel for each way to ask; the marked features hatched."""
     height = 1.0 + 0.24 * len(table)
     fig = Plot(figsize=(8.0, height), dpi=100)  # laid out by hand: the title stands over all the panels
     place = {"left": 0.2, "right": 0.97, "bottom": 0.55 / height, "top": 1 - 0.35 / height, "wspace": 0.2}
     axes = fig.subplots(1, table.shape[1], sharey=True, squeeze=False, gridspec_kw=place)[0]
     for axis, way in zip(axes, table):
-        axis.barh(table.index, table[way], color=[ORANGE if name in marked else BLUE for name in table.index])
+        axis.barh(table.index, table[way], color=[ORANGE if name in marked else BLUE for name in table.index],
+                  hatch=[HATCH if name in marked else "" for name in table.index])
         axis.axvline(0, color=GREY, linewidth=0.8)
         axis.locator_params(axis="x", nbins=3)
         axis.spines[["top", "right"]].set_visible(False)
@@ -176,8 +176,8 @@ def plot_copy(share: pd.DataFrame, title: str) -> Plot:
     """What two columns (rows of `share`, fractions) have of an importance, for each way to ask."""
     fig, (axis,) = figure(size=(8.0, 3.2))
     places = np.arange(share.shape[1])
-    for shift, (name, values), colour in zip((-0.2, 0.2), share.iterrows(), (BLUE, ORANGE)):
-        drawn = axis.bar(places + shift, 100 * values, 0.38, color=colour, label=name)
+    for shift, (name, values), colour, hatch in zip((-0.2, 0.2), share.iterrows(), (BLUE, ORANGE), ("", HATCH)):
+        drawn = axis.bar(places + shift, 100 * values, 0.38, color=colour, hatch=hatch, label=name)
         axis.bar_label(drawn, fmt="%.0f", fontsize=8)
     axis.axhline(100, color=GREY, linewidth=1, linestyle=":")
     axis.set_xticks(places, [WAYS[way][0] for way in share])

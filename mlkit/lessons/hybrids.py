@@ -14,7 +14,6 @@ from math import ceil
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from mlkit.engine import (BacktestResult, CombinedStrategy, Costs, FilteredStrategy, MeanReversion, MLStrategy,
@@ -25,7 +24,7 @@ from mlkit.labels import direction, meta_label
 from mlkit.lessons.sizes import at_equal_volatility
 from mlkit.models import make_model
 from mlkit.overfitting import sharpe_standard_error
-from mlkit.plots import BLUE, GREY, ORANGE, figure
+from mlkit.plots import BLUE, GREY, ORANGE, Plot, figure
 from mlkit.research import OutOfSample, walk_forward
 from mlkit.rolling import rolling_mean
 from mlkit.splits import WalkForward
@@ -253,7 +252,7 @@ def many_worlds(n_worlds: int, seed: int = 0) -> pd.DataFrame:
 # ---------------------------------------------------------------- pictures
 
 
-def plot_trades(groups: dict[str, pd.Series], title: str, limits: tuple[float, float] | None = None) -> Figure:
+def plot_trades(groups: dict[str, pd.Series], title: str, limits: tuple[float, float] | None = None) -> Plot:
     """What each trade earned (`profits`), by the time of its exit: name -> trades.
 
     limits : of the profits drawn, fractions, so that pictures can be laid side by side
@@ -268,11 +267,11 @@ def plot_trades(groups: dict[str, pd.Series], title: str, limits: tuple[float, f
         axis.set_ylim(100 * (limits[0] - room), 100 * (limits[1] + room))
     axis.set(xlabel="date of the sale", ylabel="profit after costs, % of the purchase")
     axis.legend(frameon=False, ncols=2, loc="lower left")
-    axis.set_title(title, loc="left", fontsize=11)
+    axis.set_title(title, loc="left")
     return fig
 
 
-def plot_threshold(rule: BacktestResult, filters: dict[float, BacktestResult], threshold: float) -> Figure:
+def plot_threshold(rule: BacktestResult, filters: dict[float, BacktestResult], threshold: float) -> Plot:
     """The rule's trades, those that a filter of this threshold still makes and the others: threshold -> result."""
     earned, kept = profits(rule), profits(filters[threshold])
     _, refused = kept_and_refused(rule, filters[threshold])
@@ -283,7 +282,7 @@ def plot_threshold(rule: BacktestResult, filters: dict[float, BacktestResult], t
     return plot_trades({"followed": kept, "refused": refused}, title, (earned.min(), earned.max()))
 
 
-def plot_random_filters(random: pd.DataFrame, usual: float, title: str) -> Figure:
+def plot_random_filters(random: pd.DataFrame, usual: float, title: str) -> Plot:
     """Mean profit a trade (bps) of `random_filters`, the filter itself their first row, and of the rule: `usual`."""
     fig, (axis,) = figure()
     own, coins = random["profit"].iloc[0], random["profit"].iloc[1:]
@@ -296,7 +295,7 @@ def plot_random_filters(random: pd.DataFrame, usual: float, title: str) -> Figur
     return fig
 
 
-def plot_worlds(many: pd.DataFrame) -> Figure:
+def plot_worlds(many: pd.DataFrame) -> Plot:
     """Sharpe ratios of `many_worlds`: a panel a kind, a dot a world, a bar at the mean of each way."""
     kinds = list(dict.fromkeys(many.index.get_level_values(0)))
     ways = list(many.columns[many.notna().all()])  # in every kind of world
@@ -307,7 +306,7 @@ def plot_worlds(many: pd.DataFrame) -> Figure:
             axis.plot(found[way], np.full(len(found), at), "o", color=GREY, markersize=4, alpha=0.6)
             axis.plot(mean[way], at, "|", color=BLUE, markersize=16, markeredgewidth=3)
         axis.axvline(0.0, color="black", linewidth=0.8)
-        axis.set_title(f"{kind}: {mean.idxmax()} leads", loc="left", fontsize=10)
+        axis.set_title(f"{kind}: {mean.idxmax()} leads", loc="left")
     axes[0].set_yticks(range(len(ways)), ways)
     axes[0].set_ylim(len(ways) - 0.4, -0.6)
     for axis in axes[-2:]:

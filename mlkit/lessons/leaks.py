@@ -24,7 +24,7 @@ from mlkit.labels import direction
 from mlkit.leakage import LeakageReport
 from mlkit.markets import load_bars
 from mlkit.models import make_model
-from mlkit.plots import BLUE, GREY, ORANGE, RED, Plot, figure
+from mlkit.plots import BLUE, GREY, HATCH, ORANGE, RED, Plot, figure, quiet
 from mlkit.research import walk_forward
 from mlkit.splits import PurgedKFold, WalkForward
 from mlkit.synthetic import random_walk
@@ -199,10 +199,13 @@ def plot_overlap(scores: pd.DataFrame, horizon: int) -> Plot:
         raise ValueError(f"No horizon {horizon} was scored: there are {', '.join(map(str, scores.index))}.")
     fig = Plot(figsize=(8.0, 5.2), dpi=100, layout="constrained")
     top, bottom = fig.subplots(2, 1, height_ratios=[1.0, 1.4])
+    for axis in (top, bottom):
+        quiet(axis)
     starts = np.arange(-12, 13)
     shared = np.maximum(horizon - np.abs(starts), 0)
-    colours = ["black" if start == 0 else ORANGE if share else GREY for start, share in zip(starts, shared)]
-    top.hlines(starts, starts, starts + horizon, color=colours, linewidth=2)
+    for chosen, colour, style, width in ((shared == 0, GREY, ":", 2), ((shared > 0) & (starts != 0), ORANGE, "-", 2),
+                                         (starts == 0, "black", "-", 4)):
+        top.hlines(starts[chosen], starts[chosen], starts[chosen] + horizon, color=colour, linestyle=style, linewidth=width)
     top.set(xlabel="trading days, seen from the test day", ylabel="decided on day", xlim=(-14, 56), ylim=(13, -13))
     top.set_title(f"A label of {horizon} days shares days with {(shared > 0).sum() - 1} of its 24 nearest neighbours",
                   loc="left")
@@ -217,15 +220,14 @@ def plot_overlap(scores: pd.DataFrame, horizon: int) -> Plot:
                      loc="left")
     bottom.legend(loc="upper left", ncols=3, framealpha=1.0, edgecolor="none")  # hides the dotted line behind it
     bottom.set_ylim(top=100)
-    for axis in (top, bottom):
-        axis.spines[["top", "right"]].set_visible(False)
     return fig
 
 
 def plot_clocks() -> Plot:
     """Which hours Tuesday's H.10 return and the ECB's return from Tuesday to Wednesday are made of."""
     fig, (axis,) = figure(size=(8.0, 2.6))
-    axis.barh(["ECB, to Wednesday", "H.10, to Tuesday"], 24.0, left=[24 + ECB, H10], color=[BLUE, ORANGE], height=0.45)
+    axis.barh(["ECB, to Wednesday", "H.10, to Tuesday"], 24.0, left=[24 + ECB, H10], color=[BLUE, ORANGE],
+              hatch=["", HATCH], height=0.45)
     axis.axvspan(24 + ECB, 24 + H10, color=GREY, alpha=0.4, linewidth=0)
     axis.set_xticks([H10, 24 + ECB, 24 + H10, 48 + ECB], ["Mon\n18:00", "Tue\n14:15", "Tue\n18:00", "Wed\n14:15"])
     axis.set_xlabel("time in Frankfurt")

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from sklearn.model_selection import GridSearchCV
 
 from mlkit import metrics
 from mlkit.labels import direction
 from mlkit.overfitting import TrialLedger, expected_max_sharpe, probabilistic_sharpe
-from mlkit.plots import BLUE, GREEN, GREY, ORANGE, figure
+from mlkit.plots import BLUE, GREEN, GREY, HATCH, ORANGE, Plot, figure
 from mlkit.research import walk_forward
 from mlkit.splits import PurgedKFold, WalkForward
 
@@ -66,7 +65,7 @@ def choose_both_ways(trees: dict, bars: pd.DataFrame, features, train_size: int,
             "chosen before": accuracy(nested)}
 
 
-def plot_capacity(curves: dict, label: str) -> Figure:
+def plot_capacity(curves: dict, label: str) -> Plot:
     """Train and test accuracy against capacity: a panel a market, curves title -> `train_and_test` of settings."""
     fig, axes = figure(len(curves), size=(8.0, 2.8 * len(curves)))
     for axis, (title, curve) in zip(axes, curves.items()):
@@ -82,7 +81,7 @@ def plot_capacity(curves: dict, label: str) -> Figure:
     return fig
 
 
-def plot_cures(tables: dict) -> Figure:
+def plot_cures(tables: dict) -> Plot:
     """How far train and test are apart, model by model: a panel a market, tables title -> `train_and_test`."""
     fig, axes = figure(len(tables), size=(8.0, 3.1 * len(tables)))
     for axis, (title, table) in zip(axes, tables.items()):
@@ -119,17 +118,17 @@ def returns_of(results: dict) -> pd.DataFrame:
     return pd.concat({name: result.returns for name, result in results.items()}, axis=1, join="inner")
 
 
-def plot_places(found: dict) -> Figure:
+def plot_places(found: dict) -> Plot:
     """Where the winner of one half of the bars stands among all rules on the other: a panel a case, title -> PBO."""
     fig, axes = figure(len(found), size=(8.0, 2.3 * len(found)))
     edges = np.linspace(0.0, 100.0, 21)
     for axis, (title, pbo) in zip(axes, found.items()):
         place = 100.0 / (1.0 + np.exp(-pbo.logits))
-        for chosen, colour, label in ((place <= 50.0, ORANGE, "no better than the median"),
-                                      (place > 50.0, BLUE, "better")):
+        for chosen, colour, hatch, label in ((place <= 50.0, ORANGE, HATCH, "no better than the median"),
+                                             (place > 50.0, BLUE, "", "better")):
             count, _ = np.histogram(place[chosen], edges)
-            axis.bar(edges[:-1], 100.0 * count / len(place), width=5.0, align="edge", color=colour, edgecolor="white",
-                     label=label)
+            axis.bar(edges[:-1], 100.0 * count / len(place), width=5.0, align="edge", color=colour, hatch=hatch,
+                     edgecolor="white", label=label)
         axis.axvline(50.0, color="black", linewidth=0.8)
         axis.set(xlim=(0, 100), ylabel="% of halvings")
         axis.set_title(title, loc="left")
@@ -138,7 +137,7 @@ def plot_places(found: dict) -> Figure:
     return fig
 
 
-def plot_p_values(p_values: np.ndarray, level: float = 0.05) -> Figure:
+def plot_p_values(p_values: np.ndarray, level: float = 0.05) -> Plot:
     """Sorted p-values (n,) on logarithmic scales, beside what noise would give and what each correction asks for."""
     count = len(p_values)
     rank = np.arange(1, count + 1)
@@ -157,7 +156,7 @@ def plot_p_values(p_values: np.ndarray, level: float = 0.05) -> Figure:
     return fig
 
 
-def plot_best_of(sharpes: np.ndarray, years: float, n_rules: int) -> Figure:
+def plot_best_of(sharpes: np.ndarray, years: float, n_rules: int) -> Plot:
     """The best Sharpe ratio so far against the rules tried, on markets of pure noise.
 
     sharpes : (markets, rules), a year, of the same rules on each market; years : of each market

@@ -12,18 +12,16 @@ from itertools import cycle
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from mlkit.features import LaggedReturns
 from mlkit.labels import next_volatility
 from mlkit.models import EWMA, GARCH, HAR
 from mlkit.models.volatility import LEAST_ROWS, Naive, estimated
-from mlkit.plots import BLUE, GREEN, GREY, ORANGE, RED, figure
+from mlkit.plots import BLUE, GREEN, GREY, ORANGE, RED, Plot, figure, log_labels
 from mlkit.research import OutOfSample, walk_forward
 from mlkit.splits import WalkForward
 
 NAIVE = ("last 5 days", "last 20 days")
-TICKS = [step * 10.0**power for power in range(-2, 3) for step in (1, 2, 5)]  # percent, on a logarithmic scale
 MARKS = ((GREY, "x"), (GREEN, "+"), (BLUE, "o"), (ORANGE, "s"), (RED, "^"))
 
 # ------------------------------------------------------------ measurements
@@ -109,7 +107,7 @@ def hindsight(bars: pd.DataFrame, horizon=5, train_size=1000, test_size=250) -> 
 # ---------------------------------------------------------------- pictures
 
 
-def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, title: str, *, log: bool = False) -> Figure:
+def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, title: str, *, log: bool = False) -> Plot:
     """Values with their intervals: name -> DataFrame (rows; value, low, high), the rows one below another."""
     rows = list(next(iter(tables.values())).index)
     fig, (axis,) = figure(size=(8.0, 1.2 + 0.14 * len(rows) * (len(tables) + 1)))
@@ -130,7 +128,7 @@ def plot_intervals(tables: dict[str, pd.DataFrame], xlabel: str, title: str, *, 
     return fig
 
 
-def plot_reviews(reviews: pd.DataFrame, limit: float) -> Figure:
+def plot_reviews(reviews: pd.DataFrame, limit: float) -> Plot:
     """Forecast and realised volatility of every order that a `VolatilityRisk` was asked about: `BacktestResult.risk`."""
     known = reviews[reviews["realised"].notna()]
     fig, (axis,) = figure(size=(8.0, 4.2))
@@ -143,11 +141,10 @@ def plot_reviews(reviews: pd.DataFrame, limit: float) -> Figure:
     axis.axvline(100 * limit, color=GREY, linestyle="--", linewidth=1)
     axis.set(xscale="log", yscale="log", xlabel=f"forecast volatility, % a year (dashed: the limit, {limit:.0%})",
              ylabel="what came, % a year")
-    for side, (low, high) in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
-        side.set_ticks(ticks := [tick for tick in TICKS if low <= tick <= high], [f"{tick:g}" for tick in ticks])
-        side.set_minor_formatter(lambda value, _: "")
+    log_labels(axis.xaxis, axis.get_xlim())
+    log_labels(axis.yaxis, axis.get_ylim())
     axis.legend(frameon=False)
     over = (known["realised"] > limit).groupby(refused).mean().reindex([False, True])
     axis.set_title(f"Above the limit came {over[True]:.0%} of what was refused and {over[False]:.0%} of what was allowed",
-                   loc="left", fontsize=11)
+                   loc="left")
     return fig

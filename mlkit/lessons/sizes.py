@@ -12,14 +12,13 @@ from itertools import cycle
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy.stats import binom
 
 from mlkit.engine import (BacktestResult, Costs, DrawdownRisk, RealisticExecutionHandler, RiskManager, Strategy,
                           backtest)
 from mlkit.features import Volatility
 from mlkit.overfitting import sharpe_standard_error
-from mlkit.plots import BLUE, CYCLE, GREY, ORANGE, figure
+from mlkit.plots import BLUE, CYCLE, GREY, ORANGE, Plot, figure
 from mlkit.synthetic import planted_edge
 
 RUIN = 0.01  # of the first wealth: who has fallen below it counts as ruined, whatever comes later
@@ -168,7 +167,7 @@ def floored(bars: pd.DataFrame) -> pd.Series:
 # ---------------------------------------------------------------- pictures
 
 
-def plot_growth(win: float, fractions=()) -> Figure:
+def plot_growth(win: float, fractions=()) -> Plot:
     """Growth a bet against the fraction staked, as a curve, and at some fractions as players measured it."""
     best, stakes = 2.0 * win - 1.0, np.linspace(0.0, 0.7, 701)
     gone = stakes[growth(stakes, win) >= 0].max()
@@ -184,7 +183,7 @@ def plot_growth(win: float, fractions=()) -> Figure:
     return fig
 
 
-def plot_gamblers(fraction: float, win: float, n_bets: int = 200, seed: int = 0) -> Figure:
+def plot_gamblers(fraction: float, win: float, n_bets: int = 200, seed: int = 0) -> Plot:
     """Wealth of some players bet by bet, the median of a thousand, and what the average promises."""
     wealth, bets = gamblers(fraction, win, n_bets, seed=seed), np.arange(n_bets + 1)
     fig, (axis,) = figure(size=(8.0, 4.2))
@@ -196,11 +195,11 @@ def plot_gamblers(fraction: float, win: float, n_bets: int = 200, seed: int = 0)
     axis.set(yscale="log", xlabel="bets", ylabel="wealth, from 1 (log scale)")
     axis.legend(frameon=False, loc="upper left")
     axis.set_title(f"{fraction:.0%} staked, {win:.0%} won: {share_with_less(fraction, win, n_bets):.0%} have less than "
-                   f"they began with, {(wealth.min(axis=0) < RUIN).mean():.0%} were ruined", loc="left", fontsize=11)
+                   f"they began with, {(wealth.min(axis=0) < RUIN).mean():.0%} were ruined", loc="left")
     return fig
 
 
-def plot_limits(worlds: dict[str, dict[str, BacktestResult]]) -> Figure:
+def plot_limits(worlds: dict[str, dict[str, BacktestResult]]) -> Plot:
     """Equity with and without limits, a panel a world: name -> `with_limits`."""
     fig, axes = figure(len(worlds), size=(8.0, 0.8 + 2.5 * len(worlds)))
     for axis, (world, found) in zip(axes, worlds.items()):
@@ -209,14 +208,14 @@ def plot_limits(worlds: dict[str, dict[str, BacktestResult]]) -> Figure:
                       linewidth=1.2, label=f"{name}: {result.metrics['total_return']:+.0%}")
         free, hard = (found[name].metrics["total_return"] for name in LIMITS[:2])
         what = "saves" if hard > free else "costs" if hard < free else "changes"
-        axis.set_title(f"{world}: the hard limit {what} {abs(hard - free):.0%} of the capital", loc="left", fontsize=11)
+        axis.set_title(f"{world}: the hard limit {what} {abs(hard - free):.0%} of the capital", loc="left")
         axis.set_ylabel("equity, % of the capital")
         axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     axes[-1].set_xlabel("bars")
     return fig
 
 
-def plot_asked(asks: pd.DataFrame, target: float) -> Figure:
+def plot_asked(asks: pd.DataFrame, target: float) -> Plot:
     """How many times the equity a volatility target asks for, market by market, on a logarithmic scale."""
     fig, (axis,) = figure()
     for (name, values), (colour, style) in zip(asks.items(), cycle(CYCLE)):
@@ -227,5 +226,5 @@ def plot_asked(asks: pd.DataFrame, target: float) -> Figure:
     axis.set_ylim(top=4 * asks.max().max())
     axis.legend(frameon=False, ncols=3, loc="upper right")
     most = ", ".join(f"{values.max():,.0f} of {name}" for name, values in asks.items())
-    axis.set_title(f"For {target:.0%} a year it asks for up to {most}", loc="left", fontsize=11)
+    axis.set_title(f"For {target:.0%} a year it asks for up to {most}", loc="left")
     return fig

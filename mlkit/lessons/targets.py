@@ -209,7 +209,7 @@ def plot_outcomes(bars: pd.DataFrame, labels: pd.DataFrame, target: float, stop:
         for level, colour, name in ((target * width, BLUE, "target"), (-stop * width, RED, "stop")):
             axis.axhline(level, color=colour, linestyle="--", label=f"{name} at {level:+.2g} %")
         axis.set_title(f"bought after the close of {bars.index[decided]:%Y-%m-%d}: {OUTCOMES[outcome]} "
-                       f"on bar {last}, label {outcome:.0f}", loc="left", fontsize=10)
+                       f"on bar {last}, label {outcome:.0f}", loc="left")
         axis.set_ylabel("from entry, %")
         axis.legend(frameon=False, fontsize=8, loc="center right")
     axes[-1].set_xlabel("bars after the decision")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from mlkit.overfitting.sharpe import expected_max_sharpe
-from mlkit.plots import BLUE, GREY, ORANGE, figure
+from mlkit.plots import BLUE, GREY, ORANGE, Plot, figure
 
 
-def plot_degradation(pbo) -> Figure:
+def plot_degradation(pbo) -> Plot:
     """The metric of the best in sample, out of sample against in sample: a point a split."""
     fig, (axis,) = figure(size=(6.0, 4.4))
     axis.plot(pbo.in_sample, pbo.out_of_sample, ".", color=BLUE, markersize=3, alpha=0.4, markeredgewidth=0)
@@ -25,7 +24,7 @@ def plot_degradation(pbo) -> Figure:
     return fig
 
 
-def plot_trials(sharpe: np.ndarray, variance: float) -> Figure:
+def plot_trials(sharpe: np.ndarray, variance: float) -> Plot:
     """Annualised Sharpe ratios of trials in their order, and the best that luck alone would have shown by then."""
     number = np.arange(1, len(sharpe) + 1)
     luck = expected_max_sharpe(number, variance)

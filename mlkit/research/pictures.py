@@ -17,7 +17,7 @@ def plot_folds(found):
     axis.axhline(0.5 if is_direction else 0.0, color=GREY, linewidth=1, linestyle=":", label="knowing nothing")
     score = "accuracy" if is_direction else "R2"
     means = folds[["train_score", "test_score"]].mean()
-    axis.set(xlabel="the middle of what was tested", ylabel=f"{score} of the fold")
+    axis.set(xlabel="date, the middle of what was tested", ylabel=f"{score} of the fold")
     axis.set_title(f"{score} {means['train_score']:.3f} in training, {means['test_score']:.3f} out of sample", loc="left")
     axis.legend(frameon=False)
     return fig

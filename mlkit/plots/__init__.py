@@ -1,0 +1,15 @@
+"""Pictures: one quiet style, titles that state what is seen, units on the axes, and words for those who cannot see it.
+
+Every function takes a result and returns a `Plot`; none draws on a global state, none shows
+anything by itself; a notebook shows it as a cell's last value.
+"""
+
+from mlkit.plots.costs import (ENDS, plot_break_even, plot_cost_sensitivity, plot_waterfall, plot_waterfalls)
+from mlkit.plots.pages import COUNTS, MONEY, PERCENT, format_metric, metrics_table, result_html
+from mlkit.plots.models import (binned, draw_folds, plot_calibration, plot_fold_map, plot_regimes, plot_reliability,
+                                plot_settings)
+from mlkit.plots.results import plot_equity, plot_price, plot_result, plot_trades
+from mlkit.plots.style import BLUE, CYCLE, GREEN, GREY, HATCH, ORANGE, RED, Plot, figure, log_labels, log_scale, quiet
+from mlkit.plots.words import describe, digest, faults, lightness
+
+__all__ = [name for name in dir() if not name.startswith("_")]
