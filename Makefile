@@ -20,7 +20,7 @@ HERE := $(shell pwd)
 MOVED := $(shell [ -x $(PY) ] && [ "`cat $(READY) 2>/dev/null`" = "$(HERE)" ] || echo always)
 
 .DEFAULT_GOAL := help
-.PHONY: help course test test-all lab site notebooks bench clean always
+.PHONY: help course test test-all lab site dashboard notebooks exercises bench clean always
 
 help: ## list these commands
 	@echo "mlkit: machine learning for trading, a course you can run"
@@ -44,6 +44,9 @@ site: $(INSTALLED) ## write the lessons as web pages, then read runs/site/index.
 
 notebooks: $(INSTALLED) ## run the lessons and write their outputs back into the files in git
 	@$(PY) -m mlkit notebooks
+
+exercises: $(INSTALLED) $(VENV)/.ready-classroom ## make notebooks/exercises anew from the sources with the solutions
+	@$(PY) -m mlkit exercises make
 
 bench: $(INSTALLED) ## measure the engine beside its peers, write benchmarks/README.md
 	@$(PY) benchmarks/run.py $(BENCH)

@@ -494,3 +494,44 @@ print(refused, subprocess.run(["cat", "theirs/file"], capture_output=True).retur
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split() == ["6", "1"], done.stderr
     assert (tmp_path / "theirs" / "file").exists() and (tmp_path / "mine" / "new").read_text(encoding="utf-8") == "x"
+
+
+# ---- docs/teaching.md
+
+TEACHING = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+
+
+def minutes_of(path):
+    first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+    return re.search(r"[Aa]bout (\d+) minutes", first).group(1)
+
+
+def test_the_plan_has_every_lesson_and_its_minutes():
+    rows = re.findall(r"^\| (\d+) \| (\w+) \| (\d+) \| (\d+) \|$", TEACHING, re.MULTILINE)
+    assert [int(week) for week, *_ in rows] == list(range(1, 13))
+    assert set(LESSONS) <= {lesson for _, lesson, *_ in rows}
+    for _, lesson, minutes, exercise in rows:
+        for folder, stated in ((ROOT / "notebooks", minutes), (SOURCES, exercise)):
+            path = folder / f"{lesson}.ipynb"
+            assert not path.exists() or minutes_of(path) == stated, path
+
+
+def test_the_commands_it_names_exist():
+    named = re.findall(r"mlkit exercises (\w+)((?: [^\s`]+)*)", TEACHING)
+    assert {command for command, _ in named} == {"release", "grade", "report"}
+    group = main.get_command(None, "exercises")
+    for command, rest in named:
+        options = {option for parameter in group.get_command(None, command).params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= options, rest
+    everywhere = {option for name in ("release", "grade", "report") for parameter in group.get_command(None, name).params
+                  for option in parameter.opts}
+    assert {"--cell-timeout", "--timeout", "--memory", "--again"} <= everywhere & set(re.findall(r"`(--[a-z-]+)", TEACHING))
+
+
+def test_its_links_and_columns_are_there():
+    for link in re.findall(r"\]\(([^)#:]+)\)", TEACHING):
+        assert (ROOT / "docs" / link).exists(), link
+    headings = {re.sub(r"[^\w -]", "", line[3:].lower()).replace(" ", "-") for line in TEACHING.splitlines() if line[:3] == "## "}
+    assert set(re.findall(r"\]\(#([\w-]+)\)", TEACHING)) <= headings
+    table = TEACHING.split("| column | |")[1].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", table)) == set(COLUMNS)

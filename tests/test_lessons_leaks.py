@@ -7,8 +7,8 @@ import pytest
 from mlkit import (LaggedReturns, WalkForward, audit_features, direction, load_bars, make_model, random_walk, revisions,
                    walk_forward)
 from mlkit.leakage import LeakageError
-from mlkit.lessons.leaks import (Museum, accuracy, called_right, dollar_returns, flipped_days, neighbours, overlap_scores,
-                                 plot_clocks, plot_overlap, quoted_walk, slow_features)
+from mlkit.lessons.leaks import (Museum, accuracy, called_right, dollar_returns, flipped_days, headlines, neighbours,
+                                 overlap_scores, plot_clocks, plot_overlap, quoted_walk, releases, slow_features)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,20 @@ def test_the_picture_of_the_museum_counts_who_sees(museum):
     points = {line.get_label(): line.get_xdata().round(9).tolist() for line in axis.lines[:3]}
     assert points == {"cured": [50.0, 50.0, 49.0], "with the leak, an audit sees it": [80.0],
                       "with the leak, no audit sees it": [52.0, 60.0]}
+
+
+def test_a_statistic_comes_out_days_after_its_week_and_on_sundays_too(walk):
+    table = releases(walk, seed=3)
+    late = (table.index - pd.DatetimeIndex(table["week"])).days
+    assert set(late) == set(range(3, 10)) and (table["week"].dt.day_of_week == 4).all()
+    assert table.index.is_monotonic_increasing and table.index.is_unique
+
+
+def test_the_tone_of_the_headlines_knows_no_price(walk):
+    tone, returns = headlines(walk, seed=3)["tone"], walk["close"].pct_change()
+    assert 0.65 < len(tone) / len(walk) < 0.75 and tone.between(-1.0, 1.0).all()
+    for days in (-1, 0, 1):
+        assert abs(tone.corr(returns.shift(days))) < 3 / len(tone) ** 0.5
 
 
 def test_the_dollar_gains_what_both_publishers_say():

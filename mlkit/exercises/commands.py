@@ -1,5 +1,6 @@
 """The teacher's commands: `mlkit exercises release`, `grade`, `report` and `make`."""
 
+import os
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,9 +78,15 @@ def grade(submissions, lessons, out, timeout, cell_timeout, memory, workers, aga
     """
     names = _named(lessons) if lessons else None
     _require_nbgrader()
+    from mlkit.exercises.classroom import landlock
     from mlkit.exercises.classroom.grading import Limits
     from mlkit.exercises.classroom.grading import grade as grade_all
 
+    if os.name == "nt":
+        raise click.ClickException("grading needs the limits of Linux or macOS: on Windows, run it in WSL")
+    if not landlock.version():
+        click.echo("This system has no Landlock: a submission can read and write what you can, the solutions among it "
+                   "(docs/teaching.md).", err=True)
     with _told():
         graded = grade_all(submissions, out, names, limits=Limits(timeout, cell_timeout, memory), workers=workers or 0,
                            again=again)

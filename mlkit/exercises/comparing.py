@@ -76,9 +76,11 @@ def part_of(values, name: str):
     return values.get(name) if isinstance(values, (Mapping, pd.Series)) else None
 
 
-def on_index(values, index: pd.Index):
-    """An array or a list of one value a row as a Series, so that it can be audited; all else as it is."""
-    return pd.Series(values, index) if isinstance(values, (np.ndarray, list)) and len(values) == len(index) else values
+def on_index(values, index: pd.Index, name: str | None = None):
+    """An array or a list of one value a row as a Series, so that it can be audited; a Series under `name`, if given."""
+    if isinstance(values, (np.ndarray, list)) and len(values) == len(index):
+        values = pd.Series(values, index)
+    return values.rename(name) if name and isinstance(values, pd.Series) else values
 
 
 def copies(inputs: tuple) -> tuple:

@@ -38,7 +38,7 @@ def _of_bars_to_come(bars):
 
 
 def _audit_place(answer):
-    return audit_features(lambda bars: on_index(answer(bars), bars.index), random_walk(60, seed=5), n_cuts=3)
+    return audit_features(lambda bars: on_index(answer(bars), bars.index, "place"), random_walk(60, seed=5), n_cuts=3)
 
 
 PLACE = Question(
@@ -109,8 +109,11 @@ def _statistics(seed):
 
 def _audit_known(answer):
     bars = random_walk(60, seed=6)
-    return audit_features(lambda tables: on_index(answer(tables["bars"], tables["releases"]), tables["bars"].index),
-                          {"bars": bars, "releases": releases(bars, 6)}, n_cuts=3)
+
+    def build(tables):
+        return on_index(answer(tables["bars"], tables["releases"]), tables["bars"].index, "value")
+
+    return audit_features(build, {"bars": bars, "releases": releases(bars, 6)}, n_cuts=3)
 
 
 KNOWN = Question(
@@ -176,22 +179,22 @@ def _fold_by_fold(X, y, splitter, learn_on):
     return pd.concat(parts)
 
 
-def _noise(seed, n_train, n, columns=8):
+def _noise(seed, n_train, n, n_test=30, columns=8):
     """Features of pure noise of unequal size, labels of coin tosses that are known three days on, and a splitter."""
     rng, days = np.random.default_rng([seed, n]), pd.date_range("2020-01-01", periods=n)
     X = pd.DataFrame(rng.normal(size=(n, columns)) * rng.uniform(0.1, 5.0, columns), days).add_prefix("noise_")
     end = pd.Series(days + pd.Timedelta("3D"), days)
-    return X, pd.Series(rng.integers(0, 2, n).astype(float), days), WalkForward(n_train, 30, label_end=end)
+    return X, pd.Series(rng.integers(0, 2, n).astype(float), days), WalkForward(n_train, n_test, label_end=end)
 
 
 def _audit_chosen(answer):
-    X, y, splitter = _noise(9, 40, 70)
+    X, y, splitter = _noise(9, 40, 60, 20)
 
     def procedure(X, y):
         tested = X.index[np.concatenate([test for _, test in splitter.split(X)])]
         return on_index(answer(X, y, splitter), tested)
 
-    return audit_procedure(procedure, X, y, label_end=splitter.label_end, n_cuts=2, n_null=2)
+    return audit_procedure(procedure, X, y, label_end=splitter.label_end, n_cuts=2, n_null=1)
 
 
 CHOSEN = Question(
@@ -394,7 +397,7 @@ def _audit_sentiment(answer):
 
     def sentiment(tables):
         made = part_of(answer(tables["bars"], tables["headlines"], 0.01), "sentiment")
-        return pd.Series(on_index(made, tables["bars"].index), name="sentiment")
+        return on_index(made, tables["bars"].index, "sentiment")
 
     return audit_features(sentiment, {"bars": bars, "headlines": headlines(bars, 7)}, n_cuts=3)
 

@@ -322,7 +322,7 @@ def _noisy(seed, n, test_size):
 
 
 def _audit_nested(answer):
-    X, y, splitter = _noisy(9, 85, 25)
+    X, y, splitter = _noisy(9, 80, 20)
 
     def procedure(X, y):
         tested = X.index[np.concatenate([test for _, test in splitter.split(X)])]

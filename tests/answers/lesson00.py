@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mlkit import Costs, FeatureSet, LaggedReturns, MLStrategy, RealisticExecutionHandler, Volatility, backtest, direction
+from mlkit import (Costs, FeatureSet, LaggedReturns, MLStrategy, RealisticExecutionHandler, Volatility, backtest,
+                   direction)
 
 # ---- q1
 
@@ -160,7 +161,8 @@ def honest_with_slices(bars, split):
 
 
 def colleague(bars, split):
-    return run(bars, split, lambda table, split: slice(None), lambda bars, split: bars, Costs(0, 0, 0), unsafe_same_bar=True)
+    return run(bars, split, lambda table, split: slice(None), lambda bars, split: bars, Costs(0, 0, 0),
+               unsafe_same_bar=True)
 
 
 def but_for(train=known_before, unseen=with_history, **options):
@@ -203,7 +205,8 @@ WRONG = {
     "q3": {
         "no costs at all": lambda quantity, buy, sell, *costs: (sell - buy) * quantity,
         "a basis point is smaller": [
-            percent, lambda quantity, buy, sell, *costs: in_steps(quantity, buy, sell, *(1e4 * each for each in costs))],
+            percent,
+            lambda quantity, buy, sell, *costs: in_steps(quantity, buy, sell, *(1e4 * each for each in costs))],
         "one side only": [purchase_only, seller_unharmed],
         "the commission once": [commission_on("paid"), commission_on("received")],
         "no commission": commission_on(),
@@ -222,13 +225,15 @@ WRONG = {
     },
     "q4": {
         "adds what multiplies": [but(total_return=sum), but(total_return=lambda returns: np.log1p(returns).sum())],
-        "the wealth, not the return": but(total_return=lambda returns: np.prod(1 + returns), sharpe=lambda returns: 0.0),
+        "the wealth, not the return": but(total_return=lambda returns: np.prod(1 + returns),
+                                          sharpe=lambda returns: 0.0),
         "a return a year": [but(total_return=lambda returns: (1 + returns).prod() ** (252 / len(returns)) - 1),
                             but(total_return=lambda returns: 252 * returns.mean())],
         "not scaled to a year": but(sharpe=lambda returns: returns.mean() / returns.std()),
         "scaled by the days, not by their root": but(sharpe=lambda returns: 252 * returns.mean() / returns.std()),
         "365 days a year": but(sharpe=lambda returns: 365**0.5 * returns.mean() / returns.std()),
-        "the deviation of a population": but(sharpe=lambda returns: 252**0.5 * np.mean(returns.values) / np.std(returns.values)),
+        "the deviation of a population": but(
+            sharpe=lambda returns: 252**0.5 * np.mean(returns.values) / np.std(returns.values)),
         "a variance, not a deviation": but(sharpe=lambda returns: 252**0.5 * returns.mean() / returns.var()),
         "the compound return over the deviation": but(
             sharpe=lambda returns: ((1 + returns).prod() ** (252 / len(returns)) - 1) / (returns.std() * 252**0.5)),
@@ -238,7 +243,8 @@ WRONG = {
         "the worst day": but(max_drawdown=min),
         "the lowest against the highest": but(
             max_drawdown=lambda returns: (1 + returns).cumprod().min() / (1 + returns).cumprod().max() - 1),
-        "added up, not multiplied": but(max_drawdown=lambda returns: (returns.cumsum() - returns.cumsum().cummax()).min()),
+        "added up, not multiplied": but(
+            max_drawdown=lambda returns: (returns.cumsum() - returns.cumsum().cummax()).min()),
     },
     "q6": {
         "trades the days it learned from": [colleague, but_for(unseen=lambda bars, split: bars)],

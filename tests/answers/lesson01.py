@@ -93,7 +93,7 @@ def known_by_search(bars, releases):
 
 
 def by_week(bars, releases):
-    return pd.merge_asof(bars[["close"]].reset_index(), releases, left_on="timestamp", right_on="week")["value"].to_numpy()
+    return pd.merge_asof(bars.reset_index(), releases, left_on="timestamp", right_on="week")["value"].to_numpy()
 
 
 def by_week_from_behind(bars, releases):
@@ -146,7 +146,8 @@ def all_before(X, y, splitter):
 
 def choice_before(X, y, splitter):
     chosen = SelectKBest(f_classif, k=3).fit(X, y).get_feature_names_out()
-    return walk_forward(Pipeline([("s", StandardScaler()), ("m", LogisticRegression())]), X[chosen], y, splitter).predictions
+    steps = [("scale", StandardScaler()), ("model", LogisticRegression())]
+    return walk_forward(Pipeline(steps), X[chosen], y, splitter).predictions
 
 
 def scale_before(X, y, splitter):
@@ -337,7 +338,8 @@ WRONG = {
                                          mended(folds=lambda labels: TimeSeriesSplit(5), sentiment=hindsight)],
         "tests too little": mended(folds=lambda labels: [(np.arange(80), np.arange(100, 110))]),
         "trains on next to nothing": mended(folds=lambda labels: [(np.arange(3), np.arange(20, len(labels)))]),
-        "sentiment in hindsight": mended(sentiment=hindsight, earned=lambda buy, sell, half: sell / buy / (1 + half) - 1),
+        "sentiment in hindsight": mended(sentiment=hindsight,
+                                         earned=lambda buy, sell, half: sell / buy / (1 + half) - 1),
         "sentiment after the day's move": mended(sentiment=same_day),
         "sentiment thrown out": mended(sentiment=lambda bars, headlines: np.zeros(len(bars))),
         "yesterday's headlines": mended(

@@ -80,7 +80,8 @@ def step_by_step(returns):
 def with_(best=None, n=None, **options):
     def answer(returns):
         daily = returns.mean() / returns.std()
-        given = {"n_trials": len(daily), "variance": daily.var(), **{name: each(daily) for name, each in options.items()}}
+        given = {"n_trials": len(daily), "variance": daily.var()}
+        given |= {name: each(daily) for name, each in options.items()}
         return deflated_sharpe(best(daily) if best else daily.max(), n(daily) if n else len(returns), **given)
     return answer
 
@@ -98,10 +99,10 @@ def searched_by_hand(X, y, splitter):
     parts = []
     for train, test in splitter.split(X):
         inside, answers = X.iloc[train], y.iloc[train]
-        scores = {}
+        scores, folds = {}, PurgedKFold(2, label_end=splitter.label_end)
         for depth in (1, 3, 8):
             tree = DecisionTreeClassifier(max_depth=depth, random_state=0)
-            scores[depth] = cross_val_score(tree, inside, answers, cv=PurgedKFold(2, label_end=splitter.label_end)).mean()
+            scores[depth] = cross_val_score(tree, inside, answers, cv=folds).mean()
         best = max(scores, key=scores.get)
         tree = DecisionTreeClassifier(max_depth=best, random_state=0).fit(inside, answers)
         parts.append(pd.Series(tree.predict_proba(X.iloc[test])[:, 1], X.index[test]))
@@ -172,7 +173,8 @@ WRONG = {
     },
     "q2": {
         "the best on the test days": lambda train, inner, test: test.max(axis=1).mean(),
-        "the setting that did best on the test days": lambda train, inner, test: max(test[name].mean() for name in test),
+        "the setting that did best on the test days": lambda train, inner, test: max(
+            test[name].mean() for name in test),
         "chosen by the training score": lambda train, inner, test: fold_by_fold(inner, train, test),
         "the score that chose": lambda train, inner, test: np.mean([inner.loc[fold].max() for fold in inner.index]),
         "one setting for all folds": lambda train, inner, test: test.mean()[inner.mean().idxmax()],
@@ -193,7 +195,8 @@ WRONG = {
             lambda p_values, level: multipletests(p_values, level, "bonferroni")[1] > level],
         "each against its own line only": own_line,
         "stops at the first that fails": stops_early,
-        "ranks counted from zero": [from_zero, lambda p_values, level: p_values <= level * (p_values.rank() - 1) / len(p_values)],
+        "ranks counted from zero": [
+            from_zero, lambda p_values, level: p_values <= level * (p_values.rank() - 1) / len(p_values)],
         "always at one level": lambda p_values, level: multipletests(p_values, method="fdr_bh")[0],
         "p-values, not answers": lambda p_values, level: fdrcorrection(p_values, level)[1],
         "in the order of the sorted": order_lost,

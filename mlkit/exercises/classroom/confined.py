@@ -76,10 +76,8 @@ def load_judge(lesson: str, text: str, seal: str) -> Judge:
 
 def limit(memory: int, seconds: int, file_size: int, tasks: int) -> None:
     """Cap memory and file size (MB), CPU seconds, and the tasks of this user; where the system knows such limits."""
-    try:
-        import resource
-    except ImportError:  # Windows: the process that started all this watches time and memory
-        return
+    import resource
+
     for name, amount in (("RLIMIT_DATA", memory << 20), ("RLIMIT_CPU", seconds), ("RLIMIT_FSIZE", file_size << 20),
                          ("RLIMIT_NPROC", tasks), ("RLIMIT_CORE", 0)):
         if hasattr(resource, name):

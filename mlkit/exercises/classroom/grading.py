@@ -178,7 +178,7 @@ class Classroom:
                 mininterval=0.2 if sys.stderr.isatty() else 5, dynamic_ncols=True) as bar:
             try:
                 for (each, _), (rows, seconds) in zip(waiting, pool.map(lambda job: self.grade_one(*job), waiting)):
-                    bar.set_description_str(f"{each.student} {each.lesson}")
+                    bar.set_description_str(f"{each.student} {each.lesson}", refresh=False)
                     bar.update(1)
                     yield each, rows, seconds
             except BaseException:
