@@ -197,6 +197,26 @@ def lab(options):
         raise click.ClickException(str(error)) from error
 
 
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[VOILA OPTIONS]")
+def dashboard(options):
+    """Open the decision report as a page with controls: instrument, model, cost.
+
+    Takes Voila's own options too. Stop it with Ctrl-C.
+
+    \b
+    Example:
+      mlkit dashboard
+      mlkit dashboard --no-browser --port=9001
+    """
+    from mlkit.dashboard import serve
+
+    try:
+        serve(options)
+    except (ModuleNotFoundError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
 @main.command()
 @click.option("--out", default="runs/site", show_default=True, type=click.Path(file_okay=False, path_type=Path),
               help="Folder for the site.")
