@@ -118,7 +118,7 @@ def test_a_lesson_runs_from_top_to_bottom(lesson, course):
 
 
 def test_a_slider_moved_by_the_keyboard_changes_the_plot(lesson, capsys):
-    cell = lesson.locator(f"{IN_FRONT} .jp-CodeCell", has_text="slider(").last
+    cell = lesson.locator(f"{IN_FRONT} .jp-CodeCell", has_text="slider(").first  # the last ones are switches
     handle, picture = cell.locator(".noUi-handle").first, cell.locator(".jp-OutputArea img").first
     handle.scroll_into_view_if_needed()
     handle.focus()
