@@ -1,6 +1,6 @@
 # The course's commands. They need Python 3.11 to 3.13, make and git; the rest is made once, in .venv.
 #   PYTHON=python3.12 chooses another Python; DEEP=1 adds the optional deep-learning packages (large);
-#   TESTS=... and LAB=... are handed to pytest and to JupyterLab; JOBS=1 runs the tests one after the other.
+#   TESTS=..., LAB=... and VOILA=... are handed to pytest, JupyterLab and Voila; JOBS=1 runs the tests one after the other.
 
 PYTHON ?= python3
 JOBS ?= auto
@@ -20,11 +20,13 @@ HERE := $(shell pwd)
 MOVED := $(shell [ -x $(PY) ] && [ "`cat $(READY) 2>/dev/null`" = "$(HERE)" ] || echo always)
 
 .DEFAULT_GOAL := help
-.PHONY: help course test test-all lab site dashboard notebooks exercises bench clean always
+.PHONY: help install course test test-all lab site dashboard notebooks exercises bench clean always
 
 help: ## list these commands
 	@echo "mlkit: machine learning for trading, a course you can run"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+install: $(INSTALLED) ## install into .venv, and nothing else; the others do it when they need it
 
 course: $(INSTALLED) ## run every lesson, then read runs/course/index.html
 	@$(PY) -m mlkit run
@@ -41,6 +43,9 @@ lab: $(INSTALLED) ## open JupyterLab on the start page of the lessons
 
 site: $(INSTALLED) ## write the lessons as web pages, then read runs/site/index.html
 	@$(PY) -m mlkit site
+
+dashboard: $(INSTALLED) $(VENV)/.ready-dashboard ## the decision report as a page with controls
+	@$(PY) -m mlkit dashboard $(VOILA)
 
 notebooks: $(INSTALLED) ## run the lessons and write their outputs back into the files in git
 	@$(PY) -m mlkit notebooks

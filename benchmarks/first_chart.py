@@ -23,7 +23,7 @@ def main():
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MPL", "VIRTUAL_ENV"))}
         clean |= {"PIP_NO_CACHE_DIR": "1", "MPLCONFIGDIR": folder, "IPYTHONDIR": folder}
         steps = {"cloning": ["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(home)],
-                 "installing": ["make", ".venv/.ready", f"PYTHON={os.environ.get('PYTHON', 'python3')}"],
+                 "installing": ["make", "install", f"PYTHON={os.environ.get('PYTHON', 'python3')}"],
                  "lesson 00": [".venv/bin/python", "-m", "mlkit", "run", LESSON]}
         seconds = {}
         for name, words in steps.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from mlkit import page_commands
 from mlkit.batch.command import batch
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -22,7 +23,8 @@ def main():
     """Machine learning for trading: a course you can run."""
 
 
-main.add_command(batch)
+for command in (batch, page_commands.lab, page_commands.site, page_commands.dashboard, page_commands.doctor):
+    main.add_command(command)
 
 
 @main.command()
@@ -159,9 +161,9 @@ def audit(target, source, last):
 @click.option("--confidence", default=0.9, show_default=True, type=click.FloatRange(0.5, 0.999),
               help="Of the interval that must be won.")
 def retrain(folder, name, source, holdout, train_size, confidence):
-    """Train a challenger and promote it only if it beats the champion on bars neither has seen.
+    """Train a challenger; promote it if it beats the champion.
 
-    For cron: prints what was decided and why (the registry keeps it too), and ends with status 0 when it
+    On bars that neither has seen. For cron: prints what was decided and why (the registry keeps it too), and ends with status 0 when it
     could decide, whichever way, and 1 when it could not.
 
     \b
@@ -181,64 +183,6 @@ def retrain(folder, name, source, holdout, train_size, confidence):
     click.echo(decision.reason)
     click.echo(f"{name}: version {decision.challenger if decision.promoted else decision.champion} is the champion"
                f"{'' if decision.promoted else f'; version {decision.challenger} is kept beside it'}.")
-
-
-@main.command(context_settings={"ignore_unknown_options": True})
-@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[JUPYTERLAB OPTIONS]")
-def lab(options):
-    """Open JupyterLab on the start page of the course.
-
-    Takes JupyterLab's own options too. Stop it with Ctrl-C.
-
-    \b
-    Example:
-      mlkit lab
-      mlkit lab --no-browser --port=9000
-    """
-    from mlkit.start import open_lab
-
-    try:
-        open_lab("notebooks", options)
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
-
-
-@main.command()
-@click.option("--out", default="runs/site", show_default=True, type=click.Path(file_okay=False, path_type=Path),
-              help="Folder for the site.")
-def site(out):
-    """Write the lessons, as they ran when they were committed, as web pages to read anywhere.
-
-    With search, contents and next/previous links; nothing is run. Ends with status 1 if a link leads nowhere.
-
-    \b
-    Example:
-      mlkit site
-      mlkit site --out /tmp/course
-    """
-    from mlkit.site import build_site
-
-    try:
-        index = build_site("notebooks", out)
-    except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(f"Open {index} in a browser; the folder can be copied anywhere.")
-
-
-@main.command()
-def doctor():
-    """Say whether all is here that the course needs.
-
-    Looks at Python, the packages, the data, a kernel and the folders; each fault comes with its cure.
-    Ends with status 1 if something must be cured.
-
-    \b
-    Example:
-      mlkit doctor
-    """
-    from mlkit.doctor import report
-
-    raise SystemExit(report())
 
 
 class Later(click.Group):

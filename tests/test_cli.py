@@ -1,5 +1,7 @@
 """`mlkit audit` and what `mlkit data` says of worlds; the other commands: tests/test_course.py."""
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
@@ -57,3 +59,11 @@ def test_audit_of_a_file_that_fails_and_on_bars_that_are_not_there(tmp_path, cod
 def test_data_knows_the_worlds():
     done = CliRunner().invoke(main, ["data", "RANDOM_WALK"])
     assert done.exit_code == 0 and "world whose truth is known" in done.output
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_every_command_explains_itself_with_an_example(command):
+    done = CliRunner().invoke(main, [command, "--help"])
+    assert done.exit_code == 0 and re.search(rf"Example.*:\n  .*mlkit {command}", done.output, re.DOTALL)
+    listed = CliRunner().invoke(main, ["--help"]).output
+    assert re.search(rf"^  {command} +\w.*\w\.$", listed, re.MULTILINE), "one line says what it does"

@@ -206,12 +206,6 @@ def test_data_prints_a_table_that_fits():
     assert typo.exit_code == 1 and "did you mean EURUSD" in typo.output
 
 
-@pytest.mark.parametrize("command", ["run", "notebooks", "data"])
-def test_every_command_explains_itself_with_an_example(command):
-    result = CliRunner().invoke(main, [command, "--help"])
-    assert result.exit_code == 0 and "Example:" in result.output and f"mlkit {command}" in result.output
-
-
 def test_the_command_starts_without_loading_what_it_does_not_need():
     code = "import sys, mlkit.cli, mlkit.course, mlkit.batch; print({'papermill', 'nbconvert', 'IPython'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

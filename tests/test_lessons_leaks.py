@@ -7,8 +7,9 @@ import pytest
 from mlkit import (LaggedReturns, WalkForward, audit_features, direction, load_bars, make_model, random_walk, revisions,
                    walk_forward)
 from mlkit.leakage import LeakageError
-from mlkit.lessons.leaks import (Museum, accuracy, called_right, dollar_returns, flipped_days, headlines, neighbours,
-                                 overlap_scores, plot_clocks, plot_overlap, quoted_walk, releases, slow_features)
+from mlkit.lessons.leaks import (LEAKS, Museum, accuracy, called_right, dollar_returns, flipped_days, headlines,
+                                 neighbours, overlap_scores, plot_clocks, plot_overlap, quoted_walk, releases,
+                                 slow_features, switched_scores)
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +170,16 @@ def test_the_picture_of_overlap_counts_the_labels_that_share_days(scores, horizo
     lengths = {round(end[0] - start[0]) for part in top.collections for start, end in part.get_segments()}
     assert lengths == {horizon}
     assert f"{scores.loc[horizon, 'shuffled']:.0%}".replace("%", " %") in bottom.get_title(loc="left")
+
+
+def test_the_switchboard_has_every_combination_and_each_leak_does_what_the_museum_says():
+    scores = switched_scores(random_walk(3_000, seed=1))
+    assert len(scores) == 2 ** len(LEAKS) and set(max(scores, key=len)) == set(LEAKS)
+    alone = {name: scores[frozenset([name])] for name in LEAKS}
+    coin = 1.0 / np.sqrt(2_000)
+    assert abs(scores[frozenset()] - 0.5) < 2 * coin and abs(alone["scaler_on_everything"] - scores[frozenset()]) < coin
+    assert alone["next_bar"] > alone["centred_average"] > alone["filling_back"] > 0.5 + coin
+    assert abs(scores[frozenset(LEAKS)] - alone["next_bar"]) < 2 * coin  # they hide one another, and do not add up
 
 
 def test_a_horizon_nobody_scored_is_refused(scores):

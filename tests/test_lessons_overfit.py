@@ -9,8 +9,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mlkit import (BuyAndHold, FeatureSet, LaggedReturns, MeanReversion, MovingAverageCross, TrialLedger, WalkForward,
                    backtest, direction, random_walk)
-from mlkit.lessons.overfit import (choose_both_ways, judge_best, plot_best_of, plot_capacity, plot_cures,
-                                   plot_p_values, plot_places, returns_of, train_and_test)
+from mlkit.lessons.overfit import (choose_both_ways, judge_best, plot_capacity, plot_cures, plot_p_values,
+                                   plot_places, returns_of, train_and_test)
 from mlkit.overfitting import (deflated_sharpe, expected_max_sharpe, probabilistic_sharpe,
                                probability_of_overfitting)
 from mlkit.plots import BLUE, ORANGE
@@ -152,15 +152,3 @@ def test_p_values_are_sorted_and_counted_at_both_levels():
     assert list(axis.lines[0].get_ydata()) == sorted(p_values)
     assert np.allclose(lines(axis, ORANGE)[0].get_ydata(), [0.01, 0.02, 0.03, 0.04, 0.05])
     assert axis.lines[-1].get_ydata()[0] == pytest.approx(0.01)
-
-
-@pytest.mark.parametrize("n_rules", [1, 3])
-def test_the_best_so_far_never_falls_and_stops_at_the_rules_tried(n_rules):
-    sharpes = np.array([[0.2, -0.5, 0.7, 2.0], [-0.4, 0.1, 0.0, 0.9]])
-    axis = plot_best_of(sharpes, 5, n_rules).axes[0]
-    found, luck = lines(axis, BLUE)[0].get_ydata(), lines(axis, ORANGE)[0].get_ydata()
-    assert np.allclose(found, [-0.1, 0.15, 0.4][:n_rules])
-    assert luck[0] == 0.0 and luck[-1] == pytest.approx(expected_max_sharpe(n_rules, 0.2))
-    assert [list(line.get_ydata()) for line in axis.lines[:2]] == [[0.2, 0.2, 0.7][:n_rules], [-0.4, 0.1, 0.1][:n_rules]]
-    assert f"{found[-1]:.2f} on average; {luck[-1]:.2f}" in axis.get_title(loc="left")
-    assert axis.get_ylim()[1] > 2.0  # the same axis wherever the slider stands

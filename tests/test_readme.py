@@ -31,13 +31,13 @@ HOME_OF = {".venv/bin/mlkit": [sys.executable, "-m", "mlkit"], ".venv/bin/python
 
 # What `make TARGET` runs, as `make -n` says it, and the test that runs just that.
 MADE = {
+    "install": ("-m pip install", "test_readme.py::test_make_installs_as_the_page_says"),
     "lab": ("-m mlkit lab", "test_browser.py::test_the_lab_opens_on_the_start_page"),
     "course": ("-m mlkit run", "test_course.py::test_a_failing_notebook_does_not_stop_the_others"),
     "site": ("-m mlkit site", "test_site.py::test_a_link_that_leads_nowhere_is_an_error"),
     "dashboard": ("-m mlkit dashboard", "test_browser.py::test_the_dashboard_answers_a_change_of_instrument"),
     "test": ("-m pytest -n", "test_notebooks.py::test_the_test_run_turns_red_on_each_wrong_notebook"),
-    "test-all": ("-m pytest -n auto --dist loadfile --all",
-                 "test_notebooks.py::test_the_test_run_turns_red_on_each_wrong_notebook"),
+    "test-all": ("--all", "test_notebooks.py::test_the_test_run_turns_red_on_each_wrong_notebook"),
     "notebooks": ("-m mlkit notebooks", "test_readme.py::test_notebooks_are_written_back"),
     "bench": ("benchmarks/run.py", "test_readme.py::test_the_benchmark_runs"),
     "clean": ("rm -rf", "test_readme.py::test_clean_removes_what_was_made_and_nothing_else"),
@@ -87,7 +87,7 @@ def run_command(command, folder):
     words = shlex.split(command)
     if words[0] == "make" and words[1:] != ["help"]:
         said, test = MADE[next(word for word in words[1:] if "=" not in word)]
-        dry = make("-n", *words[1:])
+        dry = make("-n", "-B", *words[1:])
         assert dry.returncode == 0 and said in dry.stdout and exists(test), (command, dry.stderr)
     elif command in ELSEWHERE:
         assert exists(ELSEWHERE[command]), command
@@ -159,7 +159,7 @@ def test_the_readme_and_make_help_list_the_same():
 def test_make_installs_as_the_page_says():
     assert re.search(r"\$\(PIP\) -r requirements.txt$", MAKEFILE, re.MULTILINE)
     assert re.search(r"^PIP := \$\(PY\) -m pip install ", MAKEFILE, re.MULTILINE)
-    assert "requirements-deep.txt" in make("-n", "course", "DEEP=1").stdout
+    assert "requirements-deep.txt" in make("-n", "-B", "course", "DEEP=1").stdout
 
 
 def test_notebooks_are_written_back(folder):

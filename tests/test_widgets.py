@@ -1,15 +1,18 @@
 """Predictions before results, and sliders: in a kernel, in a committed notebook, and where nothing can be moved."""
 
+import base64
+import html
+import re
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from mlkit import widgets
 from mlkit.batch import recorded
 from mlkit.course import regenerate
 from mlkit.notebooks import execute
 from mlkit.plots import figure
-from mlkit.widgets import predict_first, slider
+from mlkit.widgets import VIEW, predict_first, predictions, slider, sliders
 
 SOURCE = """from mlkit.plots import figure
 from mlkit.widgets import predict_first, slider
@@ -17,25 +20,27 @@ guess = 0.55
 def draw(height):
     fig, (axis,) = figure()
     axis.plot([0, height])
+    axis.set(xlabel="bars", ylabel="price", title="It rises")
     return fig"""
 
 
 @pytest.fixture(autouse=True)
 def nothing_asked_yet(monkeypatch):
-    monkeypatch.setattr(widgets, "_asked", [])
+    monkeypatch.setattr(predictions, "_asked", [])
 
 
 @pytest.fixture
 def kernel(monkeypatch):
     """As if a kernel were listening."""
-    monkeypatch.setattr(widgets, "_in_notebook", lambda: True)
+    monkeypatch.setattr(sliders, "in_notebook", lambda: True)
 
 
 def draw(height):
     if height < 0:
-        raise ValueError("no such height")
+        raise ValueError("no such height: <0")
     fig, (axis,) = figure()
     axis.plot([0, height])
+    axis.set(xlabel="bars", ylabel="price", title=f"It rises to {1 / height:g}")
     return fig
 
 
@@ -63,16 +68,41 @@ def test_answers_nobody_could_give(guess, options):
         predict_first("How much?", guess, **options)
 
 
-def test_a_slider_draws_again_when_it_is_moved_and_says_what_cannot_be_drawn(kernel):
-    made = slider(draw, height=[-1, 1, 2, 3])
-    first = made._image.value
-    assert first == draw(2).png()
+def shown(made):
+    """The picture of some sliders: its bytes and its alternative text."""
+    picture, = re.findall(r'<img src="data:image/png;base64,([^"]*)" alt="([^"]*)"', made._picture.value)
+    return base64.b64decode(picture[0]), html.unescape(picture[1])
+
+
+def test_a_slider_draws_again_when_it_is_moved_and_says_what_it_draws(kernel):
+    made = slider(draw, height=[1, 2, 4])
+    assert shown(made) == (draw(2).png(quick=True), draw(2).alt) and "It rises to 0.5" in shown(made)[1]
+    made.controls["height"].value = 4
+    assert shown(made) == (draw(4).png(quick=True), draw(4).alt)
+
+
+@pytest.mark.parametrize("height, said", [(-1, "ValueError: no such height: &lt;0"), (0, "ZeroDivisionError: "),
+                                          ("x", "TypeError: ")])
+def test_any_error_is_shown_and_the_sliders_stay_alive(kernel, height, said):
+    made = slider(draw, height=[height, 1, 3])
+    before = shown(made)
+    made.controls["height"].value = height
+    assert said in made._message.value and 'role="alert"' in made._message.value and shown(made) == before
     made.controls["height"].value = 3
-    assert made._image.value == draw(3).png() != first
-    made.controls["height"].value = -1
-    assert "no such height" in made._message.value
-    made.controls["height"].value = 1
-    assert made._message.value == ""
+    assert made._message.value == "" and shown(made) != before
+
+
+def test_a_switch_starts_off_and_a_figure_is_drawn_on_again(kernel):
+    seen = []
+
+    def switched(loud, on=None):
+        seen.append((loud, on))
+        return draw(2 if loud else 1)
+
+    made = slider(switched, loud=[False, True])
+    first = made.figure
+    made.controls["loud"].value = True
+    assert seen == [(False, None), (True, first)] and repr(made).startswith("Slider: loud off or on.")
 
 
 def test_a_slider_needs_something_to_choose_from():
@@ -105,7 +135,7 @@ def test_papermill_gives_the_answer_and_the_record_keeps_it(notebook, tmp_path):
     done = execute(notebook, tmp_path / "run.ipynb", parameters={"guess": 0.9})
     assert done.status == "ok" and recorded(tmp_path / "run.ipynb") == {"prediction": 0.9, "prediction_truth": 0.503}
     shown = nbformat.read(tmp_path / "run.ipynb", as_version=4).cells[-1].outputs[0].data
-    assert widgets.VIEW in shown  # where there is a kernel there is a slider
+    assert VIEW in shown  # where there is a kernel there is a slider
 
 
 def test_two_questions_are_two_records_and_one_asked_again_is_not_a_third(tmp_path):

@@ -12,8 +12,11 @@ True
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -24,11 +27,12 @@ from mlkit.labels import direction
 from mlkit.leakage import LeakageReport
 from mlkit.markets import load_bars
 from mlkit.models import make_model
-from mlkit.plots import BLUE, GREY, HATCH, ORANGE, RED, Plot, figure, quiet
+from mlkit.plots import BLUE, GREY, HATCH, ORANGE, RED, Plot, figure, panels
 from mlkit.research import walk_forward
 from mlkit.splits import PurgedKFold, WalkForward
 from mlkit.synthetic import random_walk
 
+LEAKS = ("next_bar", "centred_average", "filling_back", "scaler_on_everything")  # of the switchboard
 ECB, H10 = 14.25, 18.0  # hours in Frankfurt at which they fix; H.10 does at noon in New York
 
 
@@ -143,6 +147,28 @@ def overlap_scores(bars: pd.DataFrame, horizons, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("horizon")
 
 
+def switched_scores(bars: pd.DataFrame) -> dict[frozenset, float]:
+    """`accuracy` of one pipeline with each combination of LEAKS: {frozenset of those that are on: fraction}.
+
+    The pipeline: slope of a smooth line, distance from it, and the month's return; scaled, then a logistic regression
+    that walks forward. centred_average : of the line; filling_back : of the month's return; next_bar : tomorrow's
+    return as one more feature; scaler_on_everything : mean and spread of all rows
+    """
+    labels, close = direction(bars), bars["close"]
+    month, scores = close.resample("ME").last().pct_change(), {}
+    for on in (frozenset(leaks) for count in range(len(LEAKS) + 1) for leaks in combinations(LEAKS, count)):
+        line = close.rolling(5, center="centred_average" in on).mean()
+        X = pd.DataFrame({"slope": line.pct_change(), "distance": close / line - 1})
+        X["month"] = month.reindex(bars.index, method="bfill" if "filling_back" in on else "ffill")
+        if "next_bar" in on:
+            X["next"] = close.pct_change().shift(-1)
+        if "scaler_on_everything" in on:
+            scores[on] = accuracy((X - X.mean()) / X.std(), labels, LogisticRegression())
+        else:
+            scores[on] = accuracy(X, labels, make_pipeline(StandardScaler(), LogisticRegression()))
+    return scores
+
+
 def releases(bars: pd.DataFrame, seed: int) -> pd.DataFrame:
     """A weekly statistic, one row a release: on the day it was published, columns week (the Friday it is about), value.
 
@@ -190,17 +216,15 @@ def flipped_days(changed: pd.DataFrame) -> int:
     return days
 
 
-def plot_overlap(scores: pd.DataFrame, horizon: int) -> Plot:
+def plot_overlap(scores: pd.DataFrame, horizon: int, *, on: Plot | None = None) -> Plot:
     """The labels around one test day, and what shuffled folds fake at each horizon.
 
     scores : of `overlap_scores`; horizon : one of its rows. Raises ValueError for another.
+    on : a Plot of the same to draw on again
     """
     if horizon not in scores.index:
         raise ValueError(f"No horizon {horizon} was scored: there are {', '.join(map(str, scores.index))}.")
-    fig = Plot(figsize=(8.0, 5.2), dpi=100, layout="constrained")
-    top, bottom = fig.subplots(2, 1, height_ratios=[1.0, 1.4])
-    for axis in (top, bottom):
-        quiet(axis)
+    fig, (top, bottom) = panels((8.0, 5.2), (0.08, 0.65, 0.9, 0.29), (0.08, 0.1, 0.9, 0.42), on=on)
     starts = np.arange(-12, 13)
     shared = np.maximum(horizon - np.abs(starts), 0)
     for chosen, colour, style, width in ((shared == 0, GREY, ":", 2), ((shared > 0) & (starts != 0), ORANGE, "-", 2),

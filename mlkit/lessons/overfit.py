@@ -154,27 +154,3 @@ def plot_p_values(p_values: np.ndarray, level: float = 0.05) -> Plot:
                    f"{(p_values <= level / count).sum()} below {level / count:g}", loc="left")
     axis.legend(frameon=False, loc="lower right")
     return fig
-
-
-def plot_best_of(sharpes: np.ndarray, years: float, n_rules: int) -> Plot:
-    """The best Sharpe ratio so far against the rules tried, on markets of pure noise.
-
-    sharpes : (markets, rules), a year, of the same rules on each market; years : of each market
-    n_rules : how many of them to try, 1 or more
-    """
-    number = np.arange(1, n_rules + 1)
-    best = np.maximum.accumulate(sharpes[:, :n_rules], axis=1)
-    luck = np.atleast_1d(expected_max_sharpe(number, 1.0 / years))
-    fig, (axis,) = figure()
-    axis.plot(number, best.T, color=GREY, linewidth=0.6, alpha=0.6)
-    axis.plot(number, luck, color=ORANGE, linestyle="--", marker="s", markevery=[-1],
-              label="to expect of so many different ideas")
-    axis.plot(number, best.mean(axis=0), color=BLUE, marker="o", markevery=[-1],
-              label="found, mean of the markets (grey: each)")
-    axis.axhline(0.0, color="black", linewidth=0.8)
-    axis.set(xlabel="rules tried", ylabel="best Sharpe ratio so far, a year", xlim=(0, sharpes.shape[1] + 1),
-             ylim=(sharpes[:, 0].min() - 0.1, sharpes.max() + 0.1))
-    axis.legend(frameon=False, loc="lower right")
-    axis.set_title(f"The best of {n_rules} rules on noise shows {best[:, -1].mean():.2f} on average; "
-                   f"{luck[-1]:.2f} if all were different", loc="left")
-    return fig

@@ -18,7 +18,7 @@ from mlkit.engine import (BacktestResult, Costs, DrawdownRisk, RealisticExecutio
                           backtest)
 from mlkit.features import Volatility
 from mlkit.overfitting import sharpe_standard_error
-from mlkit.plots import BLUE, CYCLE, GREY, ORANGE, Plot, figure
+from mlkit.plots import BLUE, CYCLE, GREY, ORANGE, Plot, figure, panels
 from mlkit.synthetic import planted_edge
 
 RUIN = 0.01  # of the first wealth: who has fallen below it counts as ruined, whatever comes later
@@ -183,16 +183,17 @@ def plot_growth(win: float, fractions=()) -> Plot:
     return fig
 
 
-def plot_gamblers(fraction: float, win: float, n_bets: int = 200, seed: int = 0) -> Plot:
+def plot_gamblers(fraction: float, win: float, n_bets: int = 200, seed: int = 0, *, on: Plot | None = None) -> Plot:
     """Wealth of some players bet by bet, the median of a thousand, and what the average promises."""
     wealth, bets = gamblers(fraction, win, n_bets, seed=seed), np.arange(n_bets + 1)
-    fig, (axis,) = figure(size=(8.0, 4.2))
+    fig, (axis,) = panels((8.0, 4.2), (0.09, 0.12, 0.89, 0.8), on=on)
     axis.plot(bets, wealth[:, :DRAWN], color=GREY, linewidth=0.4, alpha=0.5)
     axis.plot(bets, np.median(wealth, axis=1), color=BLUE, linewidth=2, label="median of 1,000 players")
     axis.plot(bets, (1.0 + fraction * (2.0 * win - 1.0)) ** bets, color=ORANGE, linestyle="--", linewidth=2,
               label="expected wealth")
     axis.axhline(1.0, color="black", linewidth=0.8)
     axis.set(yscale="log", xlabel="bets", ylabel="wealth, from 1 (log scale)")
+    axis.minorticks_off()
     axis.legend(frameon=False, loc="upper left")
     axis.set_title(f"{fraction:.0%} staked, {win:.0%} won: {share_with_less(fraction, win, n_bets):.0%} have less than "
                    f"they began with, {(wealth.min(axis=0) < RUIN).mean():.0%} were ruined", loc="left")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mlkit.plots.pages import PERCENT
-from mlkit.plots.style import BLUE, CYCLE, GREY, HATCH, ORANGE, Plot, figure
+from mlkit.plots.style import BLUE, CYCLE, GREY, HATCH, ORANGE, Plot, figure, headline
 
 ENDS = ("gross", "net")  # of a waterfall
 
@@ -48,7 +48,7 @@ def plot_waterfalls(results: dict, title: str) -> Plot:
         axis.set_title(name, loc="center", fontsize=9)
     axes[0].set_xlim(low - room * (low < 0.0), high + room)
     axes[0].invert_yaxis()
-    fig.suptitle(title, x=0.01, ha="left")
+    headline(fig, title)
     return fig
 
 

@@ -18,6 +18,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.transforms import Bbox, ScaledTranslation
 
 from mlkit.plots.words import describe, digest, faults
 
@@ -80,7 +81,7 @@ class Plot(Figure):
         broken = False
         for axis in (each for each in self.axes if each.get_title(loc="left")):
             text = axis.get_title(loc="left")
-            title = axis.set_title(text, loc="left", fontsize=TITLE)
+            title = axis.set_title(text, loc="left", fontsize=TITLE, y=1.0)
             alone = all(other.bbox.x0 < axis.bbox.x1 for other in self.axes)
             room, width = (self.bbox.width if alone else axis.bbox.x1) - axis.bbox.x0, title.get_window_extent().width
             if width > room:
@@ -109,6 +110,39 @@ def figure(rows: int = 1, heights: list[float] | None = None, size: tuple[float,
     for axis in axes:
         quiet(axis)
     return fig, axes
+
+
+def panels(size: tuple[float, float], *places: tuple[float, float, float, float], on: Plot | None = None):
+    """A Plot and axes at places given by hand, as shares of it: left, bottom, width, height. Half the time to draw.
+
+    on : a Plot that was made in the same way: it is emptied and drawn on again, which halves the time once more
+    """
+    if on is not None:
+        for axis in on.axes:
+            _empty(axis)
+        return on, on.axes
+    fig = Plot(figsize=size, dpi=100)
+    axes = [fig.add_axes(place) for place in places]
+    for axis in axes:
+        quiet(axis)
+        for ticks, place, inches in ((axis.xaxis, (0.5, 0.0), (0.0, -0.26)), (axis.yaxis, (0.0, 0.5), (-0.5, 0.0))):
+            ticks.set_label_coords(*place, transform=axis.transAxes + ScaledTranslation(*inches, fig.dpi_scale_trans))
+    return fig, axes
+
+
+def _empty(axis) -> None:
+    """Take away all that was drawn; ticks, labels and scales stay, and limits are free again."""
+    for artist in [*axis.lines, *axis.collections, *axis.patches, *axis.texts]:
+        artist.remove()
+    axis.containers.clear()
+    axis.dataLim.set(Bbox.null())
+    axis.ignore_existing_data_limits = True
+    axis.set_autoscale_on(True)
+
+
+def headline(fig: Plot, text: str) -> None:
+    """A title over all panels, from the left edge on."""
+    fig.suptitle(text, x=0.01, ha="left", fontsize=TITLE)
 
 
 def quiet(axis) -> None:

@@ -1,18 +1,10 @@
-"""What a learner moves: a prediction made before the answer is shown, and sliders under a figure.
-
-Both work where nothing can be moved (papermill, nbval, a page in a browser): a prediction is then
-the value given in the notebook, and sliders are the sentence that says what they would do.
-
->>> guess = predict_first("On what share of days is the model right?", 0.55, low=0, high=1, unit="%")
->>> guess.reveal(0.503)
-You said 55 %; it is 50.3 %. Off by 4.7 percentage points.
-"""
+"""A prediction made before the answer is shown."""
 
 from __future__ import annotations
 
 from mlkit.batch import record_as
+from mlkit.widgets import sliders
 
-VIEW = "application/vnd.jupyter.widget-view+json"
 STEPS = 100  # positions of a slider that was not given a step
 
 _asked: list[str] = []  # questions of this kernel, in order: asked again, one keeps its place in the record
@@ -70,7 +62,7 @@ class Prediction:
             return {"text/plain": repr(self)}
         from ipywidgets import HTML, VBox
         box = VBox([HTML(f"<b>{self.question}</b>"), self._widget])
-        return {**_view(box), "text/plain": repr(self)}
+        return {**sliders.view_of(box), "text/plain": repr(self)}
 
 
 def predict_first(question: str, guess, *, low: float | None = None, high: float | None = None, step: float | None = None,
@@ -94,70 +86,10 @@ def predict_first(question: str, guess, *, low: float | None = None, high: float
 
 
 def _answer_widget(guess, low, high, step, options, unit):
-    if not _in_notebook():
+    if not sliders.in_notebook():
         return None
     import ipywidgets
     if options is not None:
         return ipywidgets.ToggleButtons(options=options, value=guess, style={"button_width": "auto"})
     return ipywidgets.FloatSlider(guess, min=low, max=high, step=step or (high - low) / STEPS,
                                   readout_format=".0%" if unit == "%" else ".4g", layout={"width": "60%"})
-
-
-class Sliders:
-    """Sliders and the figure they change; what `slider` gives."""
-
-    def __init__(self, draw, controls: dict):
-        self._draw, self._ranges = draw, controls
-        self._widget, self.controls = None, {}
-        if _in_notebook():
-            self._build(controls)
-
-    def _build(self, controls):
-        import ipywidgets
-        for name, choices in controls.items():
-            self.controls[name] = ipywidgets.SelectionSlider(
-                options=[(f"{choice:g}" if isinstance(choice, (int, float)) else str(choice), choice) for choice in choices],
-                value=choices[len(choices) // 2], description=name.replace("_", " "), continuous_update=False,
-                style={"description_width": "initial"}, layout={"width": "60%"})
-            self.controls[name].observe(self._redraw, names="value")
-        self._image, self._message = ipywidgets.Image(format="png"), ipywidgets.HTML()
-        self._redraw()
-        self._widget = ipywidgets.VBox([*self.controls.values(), self._message, self._image])
-
-    def _redraw(self, _change=None):
-        values = {name: control.value for name, control in self.controls.items()}
-        try:
-            self._image.value = self._draw(**values).png()
-            self._message.value = ""
-        except ValueError as error:  # a setting without a picture; the sliders stay alive, and say why
-            self._message.value = f"<b>{type(error).__name__}:</b> {error}"
-
-    def __repr__(self) -> str:
-        ranges = "; ".join(f"{name.replace('_', ' ')} from {choices[0]} to {choices[-1]}"
-                           for name, choices in self._ranges.items())
-        return f"Slider: {ranges}. Run this notebook in JupyterLab to move it."
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return {**(_view(self._widget) if self._widget is not None else {}), "text/plain": repr(self)}
-
-
-def slider(draw, **choices) -> Sliders:
-    """Sliders that redraw a figure when they are let go.
-
-    draw : function of the settings -> figure of `mlkit.plots`
-    choices : name=list of the values it can take, in order; it starts in the middle
-
-    Show `draw(...)` itself in the cell above: where nothing can be moved, that figure is all there is.
-    """
-    if not choices or not all(len(list(each)) > 1 for each in choices.values()):
-        raise ValueError("A slider needs a name and at least two values: slider(draw, horizon=[1, 5, 20]).")
-    return Sliders(draw, {name: list(each) for name, each in choices.items()})
-
-
-def _in_notebook() -> bool:
-    from IPython import get_ipython
-    return getattr(get_ipython(), "kernel", None) is not None
-
-
-def _view(widget) -> dict:
-    return {VIEW: {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}}
