@@ -1,100 +1,22 @@
 """README, docs and their like: every command runs, every figure is measured, every link leads somewhere.
 
-What a page shows is run in the order it is shown, in a folder of its own. What takes too long here is run by
-another test, which MADE and ELSEWHERE name; a command in none of them is run, whatever it is.
+How a command is run, and who runs it where that takes too long here: tests/commands.py.
 """
 
-import ast
+import base64
 import json
-import os
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 from functools import cache
-from pathlib import Path
 
 import nbformat
 import pytest
+from commands import MADE, PAGES, ROOT, blocks, commands_of, inline_commands, make, run_command, text_of
 from nbformat.v4 import new_code_cell, new_notebook
 
 from mlkit.start import lessons
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")),
-         "benchmarks/README.md"]
-HOME_OF = {".venv/bin/mlkit": [sys.executable, "-m", "mlkit"], ".venv/bin/python": [sys.executable],
-           "mlkit": [sys.executable, "-m", "mlkit"]}
-
-# What `make TARGET` runs, as `make -n` says it, and the test that runs just that.
-MADE = {
-    "install": ("-m pip install", "test_readme.py::test_make_installs_as_the_page_says"),
-    "lab": ("-m mlkit lab", "test_browser.py::test_the_lab_opens_on_the_start_page"),
-    "course": ("-m mlkit run", "test_course.py::test_a_failing_notebook_does_not_stop_the_others"),
-    "site": ("-m mlkit site", "test_site.py::test_a_link_that_leads_nowhere_is_an_error"),
-    "dashboard": ("-m mlkit dashboard", "test_browser.py::test_the_dashboard_answers_a_change_of_instrument"),
-    "test": ("-m pytest -n", "test_notebooks.py::test_the_test_run_turns_red_on_each_wrong_notebook"),
-    "test-all": ("--all", "test_notebooks.py::test_the_test_run_turns_red_on_each_wrong_notebook"),
-    "notebooks": ("-m mlkit notebooks", "test_readme.py::test_notebooks_are_written_back"),
-    "bench": ("benchmarks/run.py", "test_readme.py::test_the_benchmark_runs"),
-    "clean": ("rm -rf", "test_readme.py::test_clean_removes_what_was_made_and_nothing_else"),
-}
-ELSEWHERE = {
-    ".venv/bin/python -m pip install -r requirements.txt": "test_readme.py::test_make_installs_as_the_page_says",
-    ".venv/bin/python -m mlkit lab": MADE["lab"][1],
-    ".venv/bin/python -m mlkit run": MADE["course"][1],
-    ".venv/bin/python -m pytest": MADE["test"][1],
-    "git clone": "test_readme.py::test_the_wait_in_the_readme_is_measured",
-}
-
-
-def text_of(page):
-    return (ROOT / page).read_text(encoding="utf-8")
-
-
-def blocks(page):
-    return re.findall(r"^```(\w*)\n(.*?)^```", text_of(page), re.DOTALL | re.MULTILINE)
-
-
-def inline_commands(page):
-    prose = re.sub(r"^```.*?^```", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
-    spans = re.findall(r"`([^`\n]+)`", prose)
-    return [span for span in spans if re.match(r"(make|mlkit|pip|python|git|\.venv/bin/\w+) [\w-]", span)]
-
-
-def lines_of(block):
-    return [line.split("  #")[0].strip() for line in block.splitlines() if line.strip() and not line.startswith("#")]
-
-
-def exists(test):
-    file, _, name = test.partition("::")
-    tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
-    return any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body)
-
-
-def make(*words, folder=ROOT):
-    """make, unaware of a make that runs this test."""
-    outer = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "TESTS", "JOBS", "DEEP", "LAB")
-    environment = {name: value for name, value in os.environ.items() if name not in outer}
-    return subprocess.run(["make", *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-
-
-def run_command(command, folder):
-    """Run a command of a page; one that another test runs is looked up there instead."""
-    words = shlex.split(command)
-    if words[0] == "make" and words[1:] != ["help"]:
-        said, test = MADE[next(word for word in words[1:] if "=" not in word)]
-        dry = make("-n", "-B", *words[1:])
-        assert dry.returncode == 0 and said in dry.stdout and exists(test), (command, dry.stderr)
-    elif command in ELSEWHERE:
-        assert exists(ELSEWHERE[command]), command
-    else:
-        done = subprocess.run([*HOME_OF.get(words[0], words[:1]), *words[1:]], cwd=folder, capture_output=True,
-                              text=True, timeout=300)
-        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+README, MAKEFILE = text_of("README.md"), text_of("Makefile")
 
 
 @pytest.fixture
@@ -106,8 +28,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_every_block_says_what_it_is():
-    assert {language for page in PAGES for language, _ in blocks(page)} == {"python", "sh"}
+def test_every_block_is_python_or_commands():
+    assert {language for page in PAGES for language, _ in blocks(page)} <= {"python", "sh", ""}
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -116,9 +38,9 @@ def test_what_a_page_shows_runs(page, folder):
     scope = {}
     for language, block in blocks(page):
         named = re.match(r"# (\w+\.py)\n", block)
-        if language == "sh":
-            for command in lines_of(block):
-                run_command(command, folder)
+        if language != "python":
+            for command in commands_of(block):
+                run_command(command, folder, page)
         elif named:
             (folder / named[1]).write_text(block, encoding="utf-8")
         else:
@@ -145,9 +67,9 @@ def check_production(scope):
 CHECKS = {"docs/engine.md": check_engine, "docs/research.md": check_research, "docs/production.md": check_production}
 
 
-@pytest.mark.parametrize("command", sorted({command for page in PAGES for command in inline_commands(page)}))
-def test_a_command_in_a_sentence_runs(command, folder):
-    run_command(command, folder)
+@pytest.mark.parametrize("command, page", sorted({command: page for page in PAGES for command in inline_commands(page)}.items()))
+def test_a_command_in_a_sentence_runs(command, page, folder):
+    run_command(command, folder, page)
 
 
 def test_the_readme_and_make_help_list_the_same():
@@ -166,13 +88,13 @@ def test_notebooks_are_written_back(folder):
     shutil.rmtree(folder / "notebooks")
     (folder / "notebooks").mkdir()
     nbformat.write(new_notebook(cells=[new_code_cell("1 + 1")]), folder / "notebooks" / "00_one.ipynb")
-    run_command("mlkit notebooks", folder)
+    run_command("mlkit notebooks", folder, "README.md")
     assert nbformat.read(folder / "notebooks" / "00_one.ipynb", 4).cells[0].outputs[0].data["text/plain"] == "2"
 
 
 def test_the_benchmark_runs(folder):
     run_command(f".venv/bin/python {ROOT}/benchmarks/run.py --sizes 500 --engines mlkit_bar_by_bar --rounds 1 "
-                "--repeats 1 --no-write", folder)
+                "--repeats 1 --no-write", folder, "README.md")
 
 
 def test_clean_removes_what_was_made_and_nothing_else(folder):
@@ -229,7 +151,6 @@ def test_the_picture_and_the_figures_under_it_are_those_of_the_lesson():
     assert len(figures) == 4 and all(figure in lesson for figure in figures), figures
     pictures = [output["data"]["image/png"].strip() for cell in json.loads(lesson)["cells"] if cell["id"] == "waterfall"
                 for output in cell["outputs"] if "image/png" in output["data"]]
-    import base64
     assert [base64.b64decode(picture) for picture in pictures] == [(ROOT / "docs" / "waterfall.png").read_bytes()], (
         "docs/waterfall.png is not the picture in cell `waterfall` of lesson 00: save that one")
 
