@@ -31,17 +31,24 @@ MADE = {
     "notebooks": ("-m mlkit notebooks", "test_readme.py::test_notebooks_are_written_back"),
     "bench": ("benchmarks/run.py", "test_readme.py::test_the_benchmark_runs"),
     "clean": ("rm -rf", "test_readme.py::test_clean_removes_what_was_made_and_nothing_else"),
+    "exercises": ("-m mlkit exercises make", "test_classroom.py::test_the_notebook_in_git_is_what_its_source_makes"),
 }
 
 # Commands (as patterns) that another test runs, or that the page says were not run.
 ELSEWHERE = {
-    r"\S+ (-m )?pip install( -r requirements[\w-]*\.txt)+": "test_readme.py::test_make_installs_as_the_page_says",
+    r"(\S+ -m |\S*/)?pip install( -r requirements[\w-]*\.txt)+": "test_readme.py::test_make_installs_as_the_page_says",
     r"\S+ -m mlkit lab|mlkit lab": MADE["lab"][1],
     r"\S+ -m mlkit run|mlkit run": MADE["course"][1],
     r"\S+ -m pytest": MADE["test"][1],
     r"mlkit site": MADE["site"][1],
     r"mlkit dashboard": MADE["dashboard"][1],
     r"git clone": "test_readme.py::test_the_wait_in_the_readme_is_measured",
+    r"mlkit exercises grade \w+ --out gradebook.csv": "test_classroom.py::test_each_gets_what_is_due",
+    r"mlkit exercises report gradebook.csv": "test_classroom.py::test_the_page_says_what_the_gradebook_says",
+    r"pip wheel -r requirements.txt -w wheels": "test_classroom.py::test_the_wheel_has_the_course_and_no_solution",
+    r"course-env/bin/.*": "Tried so on a Debian machine",
+    r"(sudo|for home in) .*": "The hub's commands were not run here",
+    r"(printf 'FROM|docker) .*": "the commands are untried",
 }
 
 
