@@ -36,7 +36,7 @@ MADE = {
 
 # Commands (as patterns) that another test runs, or that the page says were not run.
 ELSEWHERE = {
-    r"(\S+ -m |\S*/)?pip install( -r requirements[\w-]*\.txt)+": "test_readme.py::test_make_installs_as_the_page_says",
+    r"(\S+ -m pip|\S*pip) install( -r requirements[\w-]*\.txt)+": "test_readme.py::test_make_installs_as_the_page_says",
     r"\S+ -m mlkit lab|mlkit lab": MADE["lab"][1],
     r"\S+ -m mlkit run|mlkit run": MADE["course"][1],
     r"\S+ -m pytest": MADE["test"][1],

@@ -167,6 +167,8 @@ def test_links_lead_somewhere(page):
     text = re.sub(r"^```.*?^```", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
     for link in re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", text):
         path, _, anchor = "".join(link).partition("#")
+        if path.startswith("https://"):     # another machine's: nothing here depends on it, and no test asks for it
+            continue
         target = (ROOT / page).parent / path if path else ROOT / page
         assert target.exists() and ROOT in target.resolve().parents, link
         assert not anchor or anchor in anchors_of(target), link
