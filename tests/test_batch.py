@@ -25,11 +25,14 @@ from hypothesis import strategies as st
 
 import mlkit.batch.plan
 import mlkit.batch.task
+import mlkit.course_page
 from mlkit.batch import BatchError, ParameterError, collect, recorded, run_grid
 from mlkit.batch.folder import LocalFolder, open_folder
+from mlkit.batch.page import write_pages
 from mlkit.batch.plan import SUMMARY, code_version, make_plan, split_values
 from mlkit.batch.table import table_of
 from mlkit.cli import main
+from mlkit.course import numbered_notebooks
 from mlkit.notebooks import execute
 
 ROOT = Path(__file__).parents[1]
@@ -138,6 +141,74 @@ def test_the_page_has_failures_first_and_loads_nothing(batch):
     links = {unquote(link) for link in re.findall(r'href="([^"]+)"', page)}
     assert len(links) == 2 * 9 + 1 and all((folder / link).is_file() for link in links)
     assert not re.search(r"""(?:src|href|url|import)\s*[=(:]\s*["']?\s*(?:https?:)?//""", page)
+
+
+def table_and_page(folder, notebook, grid, results):
+    """The page of a grid of which each combination gave the results that a function says; None: it failed."""
+    folder.mkdir()
+    plan = make_plan(notebook, grid)
+    records = []
+    for run in plan:
+        found = results(**run.parameters)
+        how = {"status": "failed", "error": "ValueError: planted"} if found is None else {}
+        records.append(entry(parameters=plan.defaults | run.parameters, results=found or {}, file=run.name, **how))
+    write_pages(open_folder(folder), plan, table_of(records), pages=False)
+    return (folder / "index.html").read_text()
+
+
+def test_two_parameters_make_a_heat_map_of_each_number(small, tmp_path):
+    grid = {"a": [10, 9], "kind": ["x", "<y>"]}
+    page = table_and_page(tmp_path / "x", small, grid, lambda a, kind: None if (a, kind) == (9, "x") else {
+        "gain": a / 4, "word": "w", "luck": float("nan") if a == 9 else 1.0})
+    assert re.findall(r"<option>(.*?)</option>", page) == ["gain", "luck"], "numbers alone"
+    gain, luck = re.findall(r"<figure id=.*?</figure>", page, re.DOTALL)
+    assert "gain: 2.25 (pale) to 2.5 (dark), the highest at a = 10, kind = &lt;y&gt;" in gain and "hidden" in luck
+    assert [re.findall(r"<t[hd][^>]*>(?:<a[^>]*>)?([^<]*)", line) for line in gain.split("<tr>")[1:]] == [
+        ["a \\ kind", "&lt;y&gt;", "x"], ["9", "2.25", "failed"], ["10", "2.5", "2.5"]]
+    colours = re.findall(r"rgb\((\d+) (\d+) (\d+)\); color: (#\w+)", gain)
+    assert colours[0] == ("247", "251", "255", "#1b1f24") and colours[1:] == [("8", "48", "107", "#fff")] * 2
+    assert [cell.count("rgb") for cell in luck.split("<tr>")[1:]] == [0, 0, 2]
+
+
+@pytest.mark.parametrize("grid", [{"a": [1, 2]}, {"a": [1, 2], "kind": ["x", "y"], "slow": [0, 1]}, {"a": [1], "kind": ["x"]}])
+def test_another_grid_has_a_table_alone(small, tmp_path, grid):
+    page = table_and_page(tmp_path / "x", small, grid, lambda **_: {"gain": 1.0})
+    assert "<figure" not in page and "<select" not in page
+    assert "In all of them " in page and ("a = 1" in page) == (len(grid["a"]) == 1)
+
+
+def test_the_page_sorts_and_shows_one_heat_map_in_a_browser(small, tmp_path):
+    browser = pytest.importorskip("playwright.sync_api", reason="requirements-browser.txt is not installed")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("no Chromium on this machine")
+    table_and_page(tmp_path / "x", small, {"a": [10, 9, -1], "kind": ["x", "y"]}, lambda a, kind: {
+        "gain": a * 1.5, "loss": float("nan") if a == 9 else -a})
+    with browser.sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = opened.new_page(viewport={"width": 390, "height": 800})
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((tmp_path / "x" / "index.html").as_uri())
+
+        def column(name):
+            place = page.locator(".runs th").all_inner_texts().index(name) + 1
+            return page.locator(f".runs tbody td:nth-child({place})").all_inner_texts()
+
+        page.get_by_role("button", name="gain").click()
+        assert column("gain") == ["-1.5", "-1.5", "13.5", "13.5", "15", "15"], "as numbers"
+        page.get_by_role("button", name="gain").click()
+        assert column("gain") == ["15", "15", "13.5", "13.5", "-1.5", "-1.5"]
+        page.get_by_role("button", name="loss").click()
+        assert column("loss") == ["-10", "-10", "1", "1", "", ""], "what is missing comes last"
+        page.get_by_role("button", name="kind").click()
+        assert column("kind") == ["x"] * 3 + ["y"] * 3
+        assert page.locator("figure:visible").count() == 1 and page.locator("#heat-gain").is_visible()
+        page.get_by_label("Heat map of").select_option("loss")
+        assert page.locator("figure:visible").count() == 1 and page.locator("#heat-loss").is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, "a phone scrolls the table, not the page"
+        assert len(asked) == 1
+        opened.close()
 
 
 def test_the_same_call_again_keeps_what_is_finished(small, tmp_path):
@@ -324,6 +395,17 @@ def test_a_result_that_cannot_be_written_is_a_failed_row(small, tmp_path, monkey
     assert table["status"].tolist() == ["failed"] and "No space left" in table["error"][0] and table["file"][0] == ""
 
 
+def test_a_result_is_not_lost_for_want_of_a_page(small, tmp_path, monkeypatch):
+    def broken(text, name):
+        raise RuntimeError("no <template>")
+
+    monkeypatch.setattr(mlkit.course_page, "page_of", broken)
+    table = run_grid(small, {"a": [1]}, tmp_path / "x", progress=False)
+    assert table["status"].tolist() == ["ok"]
+    page = (tmp_path / "x" / table["file"][0]).with_suffix(".html").read_text()
+    assert "RuntimeError(&#x27;no &lt;template&gt;&#x27;)" in page
+
+
 def test_the_command_line_refuses_with_status_2(small, tmp_path):
     out, grid = tmp_path / "x", tmp_path / "grid.yaml"
     grid.write_text("a: [1, 2")
@@ -464,6 +546,14 @@ def test_one_column_never_holds_two_things(records, why):
     with pytest.raises(ValueError, match=re.escape(why)):
         table_of(records)
     assert list(table_of([entry(results={"a": 1, "x": 2})]))[:2] == ["a", "x"], "a parameter recorded as it is is no clash"
+
+
+@pytest.mark.parametrize("lesson", numbered_notebooks(ROOT / "notebooks"), ids=lambda path: path.stem)
+def test_every_lesson_can_be_run_over_a_grid(lesson):
+    """It has parameters, and what it records has a column of its own."""
+    defaults = make_plan(lesson, {}).defaults
+    table = table_of([entry(parameters=defaults, results=recorded(lesson), notebook=lesson.name)])
+    assert len(table.columns) >= len(defaults) + 5 + len(SUMMARY)
 
 
 def test_a_clash_of_names_stops_the_batch_at_its_first_run(tmp_path):

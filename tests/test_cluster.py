@@ -37,13 +37,21 @@ def scheduler(tmp_path_factory):
     started += [dask(here, env, "worker", address, "--nthreads", str(threads), "--host", "127.0.0.1", "--no-dashboard",
                      "--local-directory", str(here)) for threads in (1, 2)]
     try:
-        with Client(address, timeout=START, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=START)
+        wait_for_workers(address, 2)
         yield address
     finally:
-        for process in reversed(started):
-            process.terminate()
-            process.wait(30)
+        stop(started)
+
+
+def wait_for_workers(address, count):
+    with Client(address, timeout=START, set_as_default=False) as client:
+        client.wait_for_workers(count, timeout=START)
+
+
+def stop(processes):
+    for process in reversed(processes):
+        process.terminate()
+        process.wait(30)
 
 
 def dask(folder, env, which, *arguments):
@@ -121,9 +129,27 @@ def test_a_scheduler_without_workers_is_refused(small, tmp_path, monkeypatch):
     assert not (tmp_path / "x").exists()
 
 
-def test_a_worker_with_another_mlkit_is_refused(scheduler, small, tmp_path, monkeypatch):
+def test_a_cluster_without_mlkit_is_refused(small, tmp_path):
+    """A scheduler and a worker started in an environment that has Dask and no mlkit."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    hide = tmp_path / "sitecustomize.py"
+    hide.write_text("import sys; sys.modules['mlkit'] = None")
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    started = [dask(tmp_path, env, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"),
+               dask(tmp_path, env, "worker", f"tcp://127.0.0.1:{port}", "--no-nanny", "--no-dashboard")]
+    try:
+        wait_for_workers(f"tcp://127.0.0.1:{port}", 1)
+        with pytest.raises(BatchError, match="the scheduler has no mlkit, or an old one"):
+            run_grid(small, {"a": [1]}, tmp_path / "x", scheduler=f"tcp://127.0.0.1:{port}", progress=False)
+    finally:
+        stop(started)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_cluster_with_another_mlkit_is_refused(scheduler, small, tmp_path, monkeypatch):
     monkeypatch.setattr(mlkit.batch.plan, "code_version", lambda: "another")
-    with pytest.raises(BatchError, match=r"the worker tcp://127.0.0.1:\d+ has another mlkit"):
+    with pytest.raises(BatchError, match="the scheduler has another mlkit"):
         run_grid(small, {"a": [1]}, tmp_path / "x", scheduler=scheduler, progress=False)
     assert not (tmp_path / "x").exists()
 

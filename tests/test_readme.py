@@ -10,10 +10,15 @@ import shutil
 from functools import cache
 
 import nbformat
+import pandas as pd
 import pytest
 from commands import MADE, PAGES, ROOT, blocks, commands_of, inline_commands, make, run_command, text_of
 from nbformat.v4 import new_code_cell, new_notebook
 
+from mlkit.batch.cluster import IN_FLIGHT
+from mlkit.batch.folder import TAIL
+from mlkit.batch.grid import RENDERED
+from mlkit.batch.page import MOST_ROWS
 from mlkit.start import lessons
 
 README, MAKEFILE = text_of("README.md"), text_of("Makefile")
@@ -50,6 +55,10 @@ def test_what_a_page_shows_runs(page, folder):
         check(scope)
 
 
+def check_batch(scope):
+    assert scope["runs"]["status"].tolist() == ["ok", "ok"]
+
+
 def check_engine(scope):
     result = scope["backtest"](scope["load_bars"]("GE").loc["2010":], scope["Momentum"]())
     assert len(result.fills) > 100 and len(scope["table"]) == 12
@@ -64,7 +73,7 @@ def check_production(scope):
     assert scope["registry"].champion("ge-daily")
 
 
-CHECKS = {"docs/engine.md": check_engine, "docs/research.md": check_research, "docs/production.md": check_production}
+CHECKS = {"README.md": check_batch, "docs/engine.md": check_engine, "docs/research.md": check_research, "docs/production.md": check_production}
 
 
 @pytest.mark.parametrize("command, page", sorted({command: page for page in PAGES for command in inline_commands(page)}.items()))
@@ -90,6 +99,14 @@ def test_notebooks_are_written_back(folder):
     nbformat.write(new_notebook(cells=[new_code_cell("1 + 1")]), folder / "notebooks" / "00_one.ipynb")
     run_command("mlkit notebooks", folder, "README.md")
     assert nbformat.read(folder / "notebooks" / "00_one.ipynb", 4).cells[0].outputs[0].data["text/plain"] == "2"
+
+
+def test_the_capstone_runs_over_a_grid(folder):
+    """The README's command, on fewer bars: its eight runs take a minute or two."""
+    (folder / "small.yaml").write_text("symbol: [GE, EURUSD]\nrows: [2000]\ntrain_size: [500]\nn_boot: [200]\n")
+    run_command("mlkit batch notebooks/11_capstone.ipynb --grid small.yaml --workers 2 --out runs/capstone", folder, "README.md")
+    table = pd.read_csv(folder / "runs" / "capstone" / "table.csv")
+    assert table["status"].tolist() == ["ok", "ok"] and set(table["symbol"]) == {"GE", "EURUSD"}
 
 
 def test_the_benchmark_runs(folder):
@@ -142,6 +159,21 @@ def test_every_speed_is_in_the_measured_table():
         assert re.search(rf"\| 100,000 \| {re.escape(engine.split(', one')[0])}.* \| {speed} \|", table), (engine, speed)
     seconds = re.search(r"1,000 combinations on 2,500 bars takes ([\d.]+) s", page).group(1)
     assert re.search(rf"\| mlkit, `sweep`.* \| {seconds} \|", table)
+
+
+def test_what_is_said_of_scaling_is_so():
+    """The constants are the code's; the measured table keeps what the batch promises."""
+    text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert f"last {TAIL // 1024} KB" in text and f"at most {IN_FLIGHT:,} runs in the scheduler" in text
+    assert f"shows the first {MOST_ROWS:,}" in text and f"the default above {RENDERED} runs" in text
+    rows = dict(re.findall(r"^\| (.*) \| (.*) \|$", text, re.MULTILINE))
+    for where in ("overhead beyond one kernel start a run", "overhead there"):
+        assert float(re.search(r"([\d.]+)% of the cells' time", rows[where]).group(1)) < 10
+    count = int(next(name for name in rows if name.endswith("2 workers: wall")).split()[0])
+    assert rows["resumed: rows, ok, failed, exit status"] == f"{count}, {count - 1}, 1, 1" and count == 40
+    assert rows["finished before and run again"] == "0" and rows["its table beside that of one machine"] == "the same"
+    collected = next(name for name in rows if name.startswith("collecting 10,000 results"))
+    assert float(rows[collected].split()[0]) < 30
 
 
 def test_the_picture_and_the_figures_under_it_are_those_of_the_lesson():

@@ -1,8 +1,8 @@
 """Many runs at once on a Dask cluster: the same `perform`, sent to its workers. Part of `mlkit.batch`.
 
 Shipped to a worker: the notebook's source without outputs (compressed), one combination of parameters, the output
-folder's path or URL, and hashes. Not shipped: `mlkit` and its data, which the worker needs installed in the same
-state. Shipped back: the record (parameters, results, status), a few hundred bytes; the executed notebook is written
+folder's path or URL, and hashes. Not shipped: `mlkit` and its data, which the scheduler and the workers need
+installed in the same state. Shipped back: the record (parameters, results, status), a few hundred bytes; the executed notebook is written
 by the worker.
 """
 
@@ -28,8 +28,8 @@ INSTALL = "pip install -r requirements.txt -r requirements-cluster.txt"
 class Cluster:
     """A client of the scheduler at an address such as "tcp://10.0.0.5:8786", and its workers, checked.
 
-    Raises BatchError if Dask is not installed, nobody answers, there is no worker, or a worker's `mlkit` is not
-    this one.
+    Raises BatchError if Dask is not installed, nobody answers, there is no worker, or the scheduler's or a worker's
+    `mlkit` is not this one.
     """
 
     def __init__(self, address: str):
@@ -67,13 +67,18 @@ class Cluster:
         except TimeoutError as error:
             raise BatchError(f"the scheduler at {self.client.scheduler.address} has no worker: start some with `dask worker "
                              f"{self.client.scheduler.address}`, where mlkit is installed") from error
-        for worker, theirs in self.client.run(code_version, on_error="return").items():
+        try:        # the scheduler reads what it hands on
+            found = {"scheduler": self.client.run_on_scheduler(code_version)}
+        except Exception as error:
+            found = {"scheduler": error}
+        found |= {f"worker {each}": theirs for each, theirs in self.client.run(code_version, on_error="return").items()}
+        for who, theirs in found.items():
             if isinstance(theirs, Exception):
-                raise BatchError(f"the worker {worker} has no mlkit, or an old one ({type(theirs).__name__}: {theirs}): "
-                                 "install the same there, and start it where `import mlkit` finds it") from theirs
+                raise BatchError(f"the {who} has no mlkit, or an old one ({type(theirs).__name__}: {theirs}): install the "
+                                 "same there, and start it where `import mlkit` finds it") from theirs
             if theirs != mine:
-                raise BatchError(f"the worker {worker} has another mlkit (its files' hash is {theirs}, here it is {mine}): "
-                                 "bring both to the same state and start the worker again")
+                raise BatchError(f"the {who} has another mlkit (its files' hash is {theirs}, here it is {mine}): bring both "
+                                 "to the same state and start it again")
 
     def reaches(self, place) -> None:
         """See that every worker writes to the same place. Raises BatchError naming one that does not."""

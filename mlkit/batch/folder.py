@@ -155,9 +155,8 @@ class Store:
         return self.files.exists(self.path)
 
     def prepare(self) -> None:
-        """See that one can write there. Raises BatchError."""
+        """See that one can write there; a bucket is not made. Raises BatchError."""
         try:
-            self.files.makedirs(self.path, exist_ok=True)
             self.write(".probe", "")
             self.remove(".probe")
         except Exception as error:      # each store has errors of its own
@@ -165,8 +164,12 @@ class Store:
 
     def names(self) -> list[str]:
         self.files.invalidate_cache()
-        found = (path.rstrip("/").rsplit("/", 1)[-1] for path in self.files.ls(self.path, detail=False))
-        return sorted(name for name in found if not name.startswith("."))
+        try:
+            paths = self.files.ls(self.path, detail=False)
+        except FileNotFoundError:       # in a store a folder without a file is none
+            paths = []
+        names = (path.rstrip("/").rsplit("/", 1)[-1] for path in paths)
+        return sorted(name for name in names if not name.startswith("."))
 
     def read(self, name: str) -> bytes:
         return self.files.cat_file(f"{self.path}/{name}")

@@ -59,7 +59,7 @@ def run_grid(notebook, grid, out, *, workers: int = 1, scheduler: str | None = N
         with place.alone():
             engine.reaches(place)
             pages = len(plan) <= RENDERED if pages is None else pages
-            job = _job(plan, place, timeout=timeout, again=force, pages=pages)
+            job = job_of(plan, place, timeout=timeout, again=force, pages=pages)
             runs = list(plan)
             found = {} if force else _finished(place, runs)
             try:
@@ -80,7 +80,8 @@ def _cluster(scheduler: str):
     return Cluster(scheduler)
 
 
-def _job(plan: Plan, place, **options) -> Job:
+def job_of(plan: Plan, place, **options) -> Job:
+    """What a worker is told beside its one combination."""
     return Job(plan.notebook.name, zlib.compress(plan.text.encode()), plan.version, str(plan.notebook.resolve().parent),
                plan.defaults, plan.code, str(place), batch=secrets.token_hex(8), **options)
 

@@ -6,6 +6,7 @@ machine. The notebook it leaves holds the run's record at its very end, in the n
 """
 
 import contextlib
+import html
 import json
 import math
 import os
@@ -159,9 +160,7 @@ def _place(place, job: Job, run: Run, notebook: dict, record: dict) -> dict:
     page = Path(run.name).with_suffix(".html").name
     try:
         if job.pages:
-            from mlkit.course_page import page_of
-
-            place.write(page, page_of(json.dumps(notebook), run.name))
+            place.write(page, _page(notebook, run.name))
         else:
             place.remove(page)          # an earlier run's
         place.write(run.name, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
@@ -169,6 +168,15 @@ def _place(place, job: Job, run: Run, notebook: dict, record: dict) -> dict:
         return record | {"status": "failed", "error": f"its result could not be written: {type(error).__name__}: {error}",
                          "file": ""}
     return record
+
+
+def _page(notebook: dict, name: str) -> str:
+    from mlkit.course_page import page_of
+
+    try:
+        return page_of(json.dumps(notebook), name)
+    except Exception as error:      # whatever is in a notebook: its result is not lost for want of a page
+        return f"<p>{html.escape(name)} could not be made a page ({html.escape(repr(error))}): open the notebook itself.</p>"
 
 
 def _for_json(value):
