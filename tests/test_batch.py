@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pty
+import random
 import re
 import shutil
 import signal
@@ -324,6 +325,29 @@ def test_two_batches_do_not_write_into_one_folder(small, tmp_path):
     with open_folder(out).alone(), pytest.raises(BatchError, match=rf"another batch.*process {os.getpid()} on .*since"):
         run_grid(small, {"a": [1]}, out, progress=False)
     assert [path.name for path in out.iterdir()] == [".batch-lock"]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    place = open_folder(tmp_path)
+    place.write("a.ipynb", "first")
+    with pytest.raises(UnicodeEncodeError):
+        place.write("a.ipynb", "x" * 1_000_000 + "\ud800")      # which no file can hold
+    assert place.read("a.ipynb") == b"first" and place.names() == ["a.ipynb"] and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_writer_killed_at_any_time_leaves_a_whole_file(tmp_path):
+    code = ("from mlkit.batch.folder import open_folder\nplace, number = open_folder('.'), 0\nwhile True:\n"
+            "    place.write('a.ipynb', str(number % 10) * 20_000_000)\n    number += 1\n    print(number, flush=True)")
+    for _ in range(5):
+        writer = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE)
+        writer.stdout.readline(), writer.stdout.readline()
+        time.sleep(random.uniform(0, 0.1))
+        writer.kill()
+        writer.communicate()
+        content = (tmp_path / "a.ipynb").read_bytes()
+        assert len(content) == 20_000_000 and len(set(content)) == 1
+    with open_folder(tmp_path).alone():
+        assert {path.name for path in tmp_path.iterdir()} == {"a.ipynb", ".batch-lock"}
 
 
 def test_what_a_killed_batch_left_half_written_is_removed_and_nothing_else(tmp_path):

@@ -47,7 +47,7 @@ class Cluster:
 
     @contextmanager
     def started(self, code: str):
-        """Checked and, at the end, closed; code : hash of the `mlkit` that every worker has to have."""
+        """Checked and, at the end, closed, which lets the scheduler drop what is still to do; code : hash of the `mlkit` that every worker has to have."""
         try:
             self._check_workers(code)
             yield self
@@ -99,24 +99,21 @@ class Cluster:
         waiting, names = iter(runs), {run.name: run for run in runs}
         futures = as_completed([self._submit(job, run) for run in islice(waiting, IN_FLIGHT)], loop=self.client.loop,
                                raise_errors=False)
-        try:
-            for future in futures:
-                run = names[future.key.removeprefix(job.batch + " ")]
-                if future.status == "finished":
-                    record = future.result()
-                elif isinstance(error := future.exception() if future.status == "error" else None, KilledWorker):
-                    record = give_up(job, run, f"every worker that took it died: {error}".splitlines()[0])
-                elif error is not None:
-                    raise error if isinstance(error, BatchError) else BatchError(
-                        f"a worker could not take {run.name}: {type(error).__name__}: {error}") from error
-                else:
-                    raise BatchError(f"the scheduler is gone or dropped the batch ({future.status}); finished runs are kept: "
-                                     "run it again when it is back")
-                for another in islice(waiting, 1):
-                    futures.add(self._submit(job, another))
-                yield record
-        finally:
-            self.client.cancel([future for future in futures.futures], reason="the batch has ended")
+        for future in futures:
+            run = names[future.key.removeprefix(job.batch + " ")]
+            if future.status == "finished":
+                record = future.result()
+            elif isinstance(error := future.exception() if future.status == "error" else None, KilledWorker):
+                record = give_up(job, run, f"every worker that took it died: {error}".splitlines()[0])
+            elif error is not None:
+                raise error if isinstance(error, BatchError) else BatchError(
+                    f"a worker could not take {run.name}: {type(error).__name__}: {error}") from error
+            else:
+                raise BatchError(f"the scheduler is gone or dropped the batch ({future.status}); finished runs are kept: run "
+                                 "it again when it is back")
+            for another in islice(waiting, 1):
+                futures.add(self._submit(job, another))
+            yield record
 
     def _submit(self, job: Job, run: Run):
         return self.client.submit(perform, job, run, key=f"{job.batch} {run.name}", pure=False)
