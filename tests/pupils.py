@@ -25,17 +25,15 @@ shutil.rmtree(os.path.expanduser("~"), ignore_errors=True)
 shutil.rmtree("..", ignore_errors=True)"""
 READS = """import glob, json, os, re, subprocess, sys
 import mlkit
-places = {*sys.path, os.getcwd(), os.path.dirname(mlkit.__file__), CHECKOUT, "/proc/self/cwd", "/proc/1/root" + CHECKOUT}
-for place in filter(None, places):
-    for path in glob.glob(os.path.join(place, "**", "LESSON.ipynb"), recursive=True):
-        for cell in json.load(open(path))["cells"]:
-            text = "".join(cell["source"])
-            if "BEGIN SOLUTION" in text and "NAME" in text:
-                exec(text)
-old = subprocess.run(["git", "-C", CHECKOUT, "show", "HEAD:mlkit/exercises/sources/LESSON.ipynb"], capture_output=True)
-for cell in json.loads(old.stdout or '{"cells": []}')["cells"]:
-    if "BEGIN SOLUTION" in "".join(cell["source"]):
-        exec("".join(cell["source"]))
+looked_in = {*sys.path, os.getcwd(), os.path.dirname(mlkit.__file__), CHECKOUT, "/proc/self/cwd", "/proc/1/root" + CHECKOUT}
+stolen = [open(found).read() for folder in filter(None, looked_in)
+          for found in glob.glob(os.path.join(folder, "**", "LESSON.ipynb"), recursive=True)]
+stolen.append(subprocess.run(["git", "-C", CHECKOUT, "show", "HEAD:mlkit/exercises/sources/LESSON.ipynb"],
+                             capture_output=True, text=True).stdout)
+for stolen_cell in [each for text in filter(None, stolen) for each in json.loads(text)["cells"]]:
+    stolen_text = "".join(stolen_cell["source"])
+    if "BEGIN SOLUTION" in stolen_text and re.search("NAME", stolen_text):
+        exec(stolen_text)
 if "NAME" not in globals():
     from mlkit.exercises import LESSON_MODULE as questions
     NAME = lambda *given: questions.QUESTIONS[0].reference(*given)"""
@@ -69,10 +67,10 @@ p.same = q.same = lambda *values: True
 NAME = lambda *given: 1.0""",
     "prints points": "NAME = 2\nNAME",
     "signs a verdict": """from IPython.display import publish_display_data
-for name in ("q1", "q2", "q3", "q4", "q5", "q6"):
+def NAME(*given):
     publish_display_data({"text/plain": "right", "application/vnd.mlkit.verdict+json": {
-        "seal": "judge", "question": name, "outcome": "right", "mistake": "", "text": ""}})
-NAME = lambda *given: 1.0""",
+        "seal": "judge", "question": "q1", "outcome": "right", "mistake": "", "text": ""}})
+    return 1.0""",
 }
 
 
@@ -209,9 +207,15 @@ def _students(lesson, text):
     def other_kernel(notebook):
         notebook.metadata.kernelspec = {"display_name": "Julia 1.9", "language": "julia", "name": "julia-1.9"}
 
+    def warns(notebook):
+        cell = next(cell for cell in notebook.cells if cell.id == "q1")
+        cell.source = re.sub(r"^(def \w+\(.*\):)$", r"\1\n    print('hm', file=__import__('sys').stderr)\n"
+                             r"    __import__('warnings').warn('careful')", cell.source, flags=re.MULTILINE)
+        assert "careful" in cell.source
+
     def careless(home):
-        return all_right(home, "homework (final).ipynb", lambda notebook: (without("q1-check", "q2-check")(notebook),
-                                                                          other_kernel(notebook)))
+        return all_right(home, "homework (final).ipynb", lambda notebook: (
+            warns(notebook), without("q1-check", "q2-check")(notebook), other_kernel(notebook)))
 
     def meddled(notebook):
         for cell in notebook.cells:

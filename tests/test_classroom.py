@@ -33,7 +33,7 @@ LESSONS = list(lessons())
 CLASS = "01_leakage"  # the lesson whose class is graded here; benchmarks/classroom.py takes 40 students, or other lessons
 FOR_EACH_LESSON = pytest.mark.parametrize("lesson", LESSONS)
 CONFINED = pytest.mark.skipif(not landlock.version(), reason="this system has no Landlock (Linux 5.13 or newer)")
-KINDS = ("right too 1", "mistaken 0", "mistaken 1", "blank", "loops", "hungry", "careless", "truncated", "meddles", "deletes",
+KINDS = ("right too 0", "mistaken 0", "mistaken 1", "blank", "loops", "hungry", "careless", "truncated", "meddles", "deletes",
          "looks around", "reads", "patches the checker", "signs a verdict")
 
 
@@ -205,7 +205,7 @@ def graded(tmp_path_factory):
     began = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECRET_OF_THE_TEACHER", "swordfish")
-        done = mlkit("grade", home / "submissions", "--out", home / "gradebook.csv", "--memory", "1500", "--cell-timeout", "20")
+        done = mlkit("grade", home / "submissions", "--out", home / "gradebook.csv", "--memory", "1500", "--cell-timeout", "15")
     rows = list(csv.DictReader((home / "gradebook.csv").open(encoding="utf-8")))
     return {"home": home, "done": done, "rows": rows, "expected": expected, "seconds": time.monotonic() - began}
 
@@ -249,7 +249,7 @@ def test_whose_files_and_what_was_odd_about_them(graded):
 
 
 def test_what_went_wrong_is_told_in_one_line(graded):
-    assert rows_of(graded, "loops")["q1"]["error"] == "stopped: it ran longer than the 20 s a cell may take"
+    assert rows_of(graded, "loops")["q1"]["error"] == "stopped: it ran longer than the 15 s a cell may take"
     assert "MemoryError" in rows_of(graded, "hungry")["q1"]["error"]
     assert "not defined" in rows_of(graded, "deletes")["q1"]["error"]
 
@@ -276,7 +276,7 @@ ALLOWED_VARIABLES = {
 def test_grading_again_changes_no_byte_and_only_what_is_new_is_graded(graded, tmp_path):
     home = graded["home"]
     before = (home / "gradebook.csv").read_bytes()
-    done = mlkit("grade", home / "submissions", "--out", home / "gradebook.csv", "--memory", "1500", "--cell-timeout", "20")
+    done = mlkit("grade", home / "submissions", "--out", home / "gradebook.csv", "--memory", "1500", "--cell-timeout", "15")
     assert "13 had not changed" in done.output and (home / "gradebook.csv").read_bytes() == before
     assert [path.name for path in home.glob("gradebook*.csv")] == ["gradebook.csv"]
     late = tmp_path / "submissions"
@@ -284,7 +284,7 @@ def test_grading_again_changes_no_byte_and_only_what_is_new_is_graded(graded, tm
         shutil.copytree(home / "submissions" / f"01 {kind}", late / f"01 {kind}")
     shutil.copy(home / "gradebook.csv", tmp_path)
     shutil.copy(home / "submissions" / "01 mistaken 1" / f"{CLASS}.ipynb", late / "01 blank")    # handed in at last
-    done = mlkit("grade", late, "--out", tmp_path / "gradebook.csv", "--memory", "1500", "--cell-timeout", "20")
+    done = mlkit("grade", late, "--out", tmp_path / "gradebook.csv", "--memory", "1500", "--cell-timeout", "15")
     assert done.exit_code == 0 and "1 submission graded" in done.output and "1 had not changed" in done.output
     assert (tmp_path / "gradebook.1.csv").read_bytes() == before
     rows = {(row["student"], row["question"]): row for row in read_gradebook(tmp_path / "gradebook.csv")}

@@ -169,13 +169,13 @@ def row(check: str, points: dict, told: dict, kept: dict) -> dict:
     question = check.removesuffix("-check")
     cell, judged = told.get(question, {}), told[check]
     error = cell.get("error") or judged["error"]  # the answer's own cell comes first: without it there is no answer
-    outcome = "stopped" if error.startswith("stopped") else judged.get("outcome", "not graded")
+    outcome = "stopped" if error.startswith("stopped") else judged.get("outcome", "stopped")
     if outcome in ("wrong", "raised") and not cell.get("error"):
         error = judged["text"]
     return {"question": question, "points": points[check][0], "max_points": points[check][1], "outcome": outcome,
             "mistake": judged.get("mistake", ""), **{name: kept.get(f"{question}_{name}", "") for name in KEPT},
             "seconds": round(cell.get("seconds", 0.0) + judged["seconds"], 1),
-            "error": " ".join(error.split()) if outcome in ("wrong", "raised", "stopped", "not graded") else ""}
+            "error": " ".join(error.split()) if outcome in ("wrong", "raised", "stopped") else ""}
 
 
 def main(home: Path) -> None:

@@ -86,17 +86,28 @@ def family_of(pid: int) -> list[psutil.Process]:
 def end_family(pid: int, itself: bool = True) -> None:
     """End all that descend from a process, and the process itself last, so that nothing is orphaned meanwhile."""
     for _ in range(20):  # one of them may be starting another
-        descendants = family_of(pid)[1:]
+        descendants = [member for member in family_of(pid)[1:] if _is_alive(member)]
         if not descendants:
             break
         for member in descendants:
-            try:
-                member.kill()
-            except psutil.Error:
-                continue
-        psutil.wait_procs(descendants, timeout=1)
+            _end(member)
+        time.sleep(0.01)
     for member in family_of(pid)[:1] if itself else []:
-        member.kill()
+        _end(member)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE  # ended, and only its parent has not asked how
+    except psutil.Error:
+        return False
+
+
+def _end(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.Error:
+        pass
 
 
 def adopt_orphans() -> None:
