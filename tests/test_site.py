@@ -59,7 +59,7 @@ def test_links_between_notebooks_become_links_between_pages(small, tmp_path):
     assert [(link["rel"][0], link["href"]) for link in exercise.select(".steps a")] == [
         ("prev", "../00_first.html"), ("next", "../01_second.html")]
     row = soup_of(index).select("tbody tr")[0]
-    assert [cell.get_text() for cell in row.select("td")] == ["00", "Is it <so>?", "10", "exercise"]
+    assert [cell.get_text() for cell in row.select("td")] == ["00 · Is it <so>?", "10", "exercise"]
     assert [link["href"] for link in row.select("a")] == ["00_first.html", "exercises/00_first.html"]
 
 
@@ -143,8 +143,10 @@ def test_every_page_in_a_browser_is_whole_quiet_and_no_wider_than_a_phone(site, 
     """From the index through every `next`, on a desk and on a phone."""
     pages = {path.resolve().as_uri() for path in site.rglob("*.html")} - {(site / "index.html").resolve().as_uri()}
     with opened(chromium) as page:
+        page.set_viewport_size({"width": 390, "height": 844})
         page.goto((site / "index.html").as_uri())
-        keep(page, "site-index")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        keep(page, "site-index-phone")
         page.click("main a")
         seen = []
         while True:
@@ -181,3 +183,16 @@ def test_search_finds_and_leads_there(site, chromium):
         assert page.locator("#results").inner_text() == "Nothing found."
         page.keyboard.press("Escape")
         assert page.locator("#results").is_hidden() and page.faults == []
+
+
+def test_what_is_wide_moves_within_the_page_and_not_the_page(small, tmp_path, chromium):
+    columns = "|".join("column" * 5 for _ in range(20))
+    wide = new_output("stream", text=f"{'first':<150}last")
+    lesson(small / "00_first.ipynb", "00 · Wide?", "## What & why\n```\n" + "long " * 60 + "\n```", "w" * 300,
+           f"|{columns}|\n|{'|'.join(['---'] * 20)}|\n|{columns}|", outputs=[wide])
+    build_site(small, tmp_path / "site", progress=False)
+    with opened(chromium, 390, 844) as page:
+        page.goto((tmp_path / "site" / "00_first.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        for part in (".text_cell pre", ".wide", ".output"):
+            assert page.locator(part).first.evaluate("part => part.scrollWidth > part.clientWidth"), part
