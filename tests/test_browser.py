@@ -153,6 +153,23 @@ def test_a_lesson_that_was_run_is_ticked_on_the_start_page(lesson, course):
     keep(lesson, "lab-start-ticked")
 
 
+def test_an_exercise_names_the_mistake_that_was_typed(lab, chromium):
+    """Written into the cell by the keyboard, as a learner would."""
+    with opened(chromium) as page:
+        page.goto(f"{lab}/lab/tree/exercises/01_leakage.ipynb")
+        cell = page.locator(f"{IN_FRONT} .jp-CodeCell", has_text="def place(bars):")
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Control+End")
+        page.keyboard.press("Enter")
+        page.keyboard.type("return (bars.close - min(bars.low)) / (max(bars.high) - min(bars.low))")
+        run_all(page)
+        verdict = page.locator(f"{IN_FRONT} .jp-CodeCell", has_text="check.q1(place)").locator(".jp-OutputArea")
+        verdict.scroll_into_view_if_needed()
+        keep(page, "lab-exercise")
+        assert "q1, a known mistake: the range of the whole table." in verdict.text_content()
+        assert "The leakage audit:" in verdict.text_content()
+
+
 # ---------------------------------------------------------------- the dashboard
 
 
