@@ -164,10 +164,11 @@ def test_an_exercise_names_the_mistake_that_was_typed(lab, chromium):
         page.keyboard.type("return (bars.close - min(bars.low)) / (max(bars.high) - min(bars.low))")
         run_all(page)
         verdict = page.locator(f"{IN_FRONT} .jp-CodeCell", has_text="check.q1(place)").locator(".jp-OutputArea")
-        verdict.scroll_into_view_if_needed()
-        keep(page, "lab-exercise")
         assert "q1, a known mistake: the range of the whole table." in verdict.text_content()
         assert "The leakage audit:" in verdict.text_content()
+        verdict.scroll_into_view_if_needed()
+        page.locator(f"{IN_FRONT} .jp-RenderedMarkdown", has_text="When was it known?").wait_for()
+        keep(page, "lab-exercise")
 
 
 # ---------------------------------------------------------------- the dashboard
