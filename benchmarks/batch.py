@@ -1,8 +1,8 @@
 """What a batch costs beside its notebooks' own time, on this machine and on a Dask cluster, and what that says of a
 larger one. Writes the table of docs/scaling.md.
 
-    python benchmarks/batch.py                                            # 40 capstones, three times: an hour on two cores
-    python benchmarks/batch.py --instruments GE,IBM --models ridge,logistic --results 1000 --print   # a look
+    python benchmarks/batch.py                      # 40 capstones, three times: an hour on two cores
+    python benchmarks/batch.py --instruments GE,IBM --models ridge,logistic --results 1000 --print      # a look
 
 It runs a grid in one command; again with a planted failure, killed half way and resumed; and on a scheduler with two
 worker processes. Then the scheduler alone, with runs that do nothing, and `collect` over generated results.
@@ -81,8 +81,9 @@ def in_one_command(notebook: Path, grid: dict, out: Path) -> float:
 
 
 def killed_and_resumed(notebook: Path, grid: dict, home: Path, count: int) -> dict:
-    """A planted failure in the last combination; SIGKILL once half of the runs have finished; the same command again."""
-    planted, out, last = home / "planted" / notebook.name, home / "resumed", tuple(values[-1] for values in grid.values())
+    """A planted failure in the last combination; SIGKILL once half of the runs have finished; the command again."""
+    planted, out = home / "planted" / notebook.name, home / "resumed"
+    last = tuple(values[-1] for values in grid.values())
     content = nbformat.read(notebook, as_version=4)
     content.cells.insert(-1, nbformat.v4.new_code_cell(PLANTED.format(names=", ".join(grid), values=last)))
     planted.parent.mkdir()
@@ -106,13 +107,14 @@ def cluster(home: Path, threads: int = 1):
     """(address of a scheduler with two worker processes of so many threads, the scheduler's process)."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    dask = [sys.executable, "-m"]
     with open(home / "dask.log", "w") as log:
-        options = {"stdout": log, "stderr": log, "cwd": home}
-        scheduler = subprocess.Popen([*dask, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port),
-                                      "--no-dashboard"], **options)
-        workers = [subprocess.Popen([*dask, "distributed.cli.dask_worker", f"tcp://127.0.0.1:{port}", "--nthreads", str(threads),
-                                     "--no-dashboard"], **options) for _ in range(2)]
+        def dask(which: str, *arguments) -> subprocess.Popen:
+            module = f"distributed.cli.dask_{which}"
+            return subprocess.Popen([sys.executable, "-m", module, *arguments, "--no-dashboard"], cwd=home,
+                                    stdout=log, stderr=log)
+
+        scheduler = dask("scheduler", "--host", "127.0.0.1", "--port", str(port))
+        workers = [dask("worker", f"tcp://127.0.0.1:{port}", "--nthreads", str(threads)) for _ in range(2)]
         try:
             from distributed import Client
 
@@ -127,8 +129,9 @@ def cluster(home: Path, threads: int = 1):
 
 def nothing(job, run):
     """A run that does nothing, and answers as a run does."""
-    return {"identity": run.identity, "batch": job.batch, "status": "ok", "file": run.name, "parameters": [], "results": [
-        {"name": f"result_{number}", "value": number / 7} for number in range(30)]}
+    results = [{"name": f"result_{number}", "value": number / 7} for number in range(30)]
+    return {"identity": run.identity, "batch": job.batch, "status": "ok", "file": run.name, "parameters": [],
+            "results": results}
 
 
 def two_seconds(job, run):
@@ -184,8 +187,8 @@ def collecting(executed: Path, home: Path, count: int) -> dict:
     head = json.dumps({**content, "metadata": {**content["metadata"], "mlkit": None}}, indent=1, ensure_ascii=False)
     head = head[:head.rindex("null")]
     for number in range(count):
-        entries = [entry | {"value": entry["value"] * (1 + 1e-6 * number)} if isinstance(entry["value"], float) else entry
-                   for entry in record["results"]]
+        entries = [entry | {"value": entry["value"] * (1 + 1e-6 * number)} if isinstance(entry["value"], float)
+                   else entry for entry in record["results"]]
         parameters = [entry | {"value": number} if entry["name"] == "seed" else entry for entry in record["parameters"]]
         own = record | {"results": entries, "parameters": parameters, "file": f"run_{number:06d}.ipynb"}
         path = folder / own["file"]
@@ -228,6 +231,10 @@ def plan_of(runs: int, workers: int, seconds: float, overhead: float, scheduler_
             "gigabytes": runs * megabytes / 1e3}
 
 
+def overhead(found: dict) -> str:
+    return f"{found['overhead a run']:.2f} s a run, {found['share']:.1%} of the cells' time"
+
+
 def report(found: dict, options) -> str:
     here, there, kernel, count = found["here"], found["there"], found["kernel"], found["count"]
     cost, read, killed, many = found["scheduling"], found["collecting"], found["killed"], found["crowd"]
@@ -239,9 +246,9 @@ def report(found: dict, options) -> str:
         ("their cells' own time, in all", f"{here['work']:,.0f} s"),
         ("a kernel's start and end", f"{kernel:.2f} s"),
         ("memory of a run's kernel, at most", f"{found['megabytes']:,.0f} MB"),
-        ("overhead beyond one kernel start a run", f"{here['overhead a run']:.2f} s a run, {here['share']:.1%} of the cells' time"),
+        ("overhead beyond one kernel start a run", overhead(here)),
         ("the same on a scheduler and two worker processes: wall", f"{there['wall']:,.0f} s"),
-        ("overhead there", f"{there['overhead a run']:.2f} s a run, {there['share']:.1%} of the cells' time"),
+        ("overhead there", overhead(there)),
         ("its table beside that of one machine", "the same" if found["same"] else "DIFFERENT"),
         ("SIGKILL half way, a failure planted: finished at the kill", f"{killed['finished at the kill']}"),
         ("resumed: rows, ok, failed, exit status", "{rows}, {ok}, {failed}, {exit status}".format(**killed)),
@@ -250,9 +257,11 @@ def report(found: dict, options) -> str:
         (f"scheduling, {options.tasks:,} runs that do nothing: in all", f"{cost['in all']:.2f} ms a run"),
         ("of that the scheduler's process", f"{cost['scheduler']:.2f} ms a run"),
         ("of that the process that asked", f"{cost['client']:.2f} ms a run"),
-        (f"{many['runs']:,} runs of 2 s that do nothing, 200 at once: wall", f"{many['wall']:.1f} s ({many['ideal']:.0f} s without any cost)"),
+        (f"{many['runs']:,} runs of 2 s that do nothing, 200 at once: wall",
+         f"{many['wall']:.1f} s ({many['ideal']:.0f} s without any cost)"),
         ("making names and identities", f"{cost['plan']:.3f} ms a run"),
-        (f"collecting {options.results:,} results of {read['size'] / 1e6:.2f} MB, from the disk", f"{read['cold']:.1f} s"),
+        (f"collecting {options.results:,} results of {read['size'] / 1e6:.2f} MB, from the disk",
+         f"{read['cold']:.1f} s"),
         ("the same, in the system's memory", f"{read['warm']:.1f} s"),
         ("if each notebook were parsed whole", f"{read['whole']:,.0f} s"),
         ("its page and table.csv", f"{read['page']:.1f} s"),

@@ -80,7 +80,8 @@ class Stopwatch:
     def hooks(self) -> dict:
         """What papermill and nbclient take to be limited and watched."""
         return {"timeout_func": self.time_left, "on_notebook_start": self.notebook_starts,
-                "on_cell_start": self.cell_starts, "on_cell_executed": merge_streams, "on_cell_complete": self.cell_ends}
+                "on_cell_start": self.cell_starts, "on_cell_executed": merge_streams,
+                "on_cell_complete": self.cell_ends}
 
 
 def merge_streams(cell, **_) -> None:

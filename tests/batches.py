@@ -41,12 +41,13 @@ if kind.endswith(".csv"):
 RECORD = """\
 import joblib
 from mlkit import record
-record(square=a ** 2, half=a / 2, word=kind.upper(), jobs=joblib.effective_n_jobs(4), folder=os.path.basename(os.getcwd()))
+record(square=a ** 2, half=a / 2, word=kind.upper(), jobs=joblib.effective_n_jobs(4),
+       folder=os.path.basename(os.getcwd()))
 note("end")"""
 
 
 def write_notebook(path, *sources, parameters=PARAMETERS):
-    """A notebook of these cells after its `parameters` cell; of a run's work, its trouble and its record, if none given."""
+    """A notebook of these cells after its `parameters` cell; of a run's work, trouble and record if none are given."""
     cells = [new_markdown_cell("# A small notebook")]
     if parameters is not None:
         cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))

@@ -2,8 +2,8 @@
 
 Shipped to a worker: the notebook's source without outputs (compressed), one combination of parameters, the output
 folder's path or URL, and hashes. Not shipped: `mlkit` and its data, which the scheduler and the workers need
-installed in the same state. Shipped back: the record (parameters, results, status), a few hundred bytes; the executed notebook is written
-by the worker.
+installed in the same state. Shipped back: the record (parameters, results, status), a few kilobytes; the executed
+notebook is written by the worker.
 """
 
 import asyncio
@@ -42,12 +42,16 @@ class Cluster:
             _knock(address)
             self.client = distributed.Client(address, timeout=ANSWER, set_as_default=False)
         except Exception as error:      # whatever answers there may not be Dask at all
-            raise BatchError(f"no Dask scheduler answers at {address} ({type(error).__name__}: {error}): start one with "
-                             "`dask scheduler`, which prints its address (8786 as a rule; 8787 is its dashboard)") from error
+            raise BatchError(f"no Dask scheduler answers at {address} ({type(error).__name__}: {error}): start one "
+                             "with `dask scheduler`, which prints its address (its port is 8786 as a rule; 8787 is "
+                             "its dashboard)") from error
 
     @contextmanager
     def started(self, code: str):
-        """Checked and, at the end, closed, which lets the scheduler drop what is still to do; code : hash of the `mlkit` that every worker has to have."""
+        """Checked and, at the end, closed, which lets the scheduler drop what is still to do.
+
+        code : hash of the `mlkit` that the scheduler and every worker have to have
+        """
         try:
             self._check_workers(code)
             yield self
@@ -65,8 +69,9 @@ class Cluster:
         try:
             self.client.wait_for_workers(1, timeout=ANSWER)
         except TimeoutError as error:
-            raise BatchError(f"the scheduler at {self.client.scheduler.address} has no worker: start some with `dask worker "
-                             f"{self.client.scheduler.address}`, where mlkit is installed") from error
+            address = self.client.scheduler.address
+            raise BatchError(f"the scheduler at {address} has no worker: start some with `dask worker {address}`, "
+                             "where mlkit is installed") from error
         try:        # the scheduler reads what it hands on
             found = {"scheduler": self.client.run_on_scheduler(code_version)}
         except Exception as error:
@@ -74,11 +79,11 @@ class Cluster:
         found |= {f"worker {each}": theirs for each, theirs in self.client.run(code_version, on_error="return").items()}
         for who, theirs in found.items():
             if isinstance(theirs, Exception):
-                raise BatchError(f"the {who} has no mlkit, or an old one ({type(theirs).__name__}: {theirs}): install the "
-                                 "same there, and start it where `import mlkit` finds it") from theirs
+                raise BatchError(f"the {who} has no mlkit, or an old one ({type(theirs).__name__}: {theirs}): install "
+                                 "the same there, and start it where `import mlkit` finds it") from theirs
             if theirs != mine:
-                raise BatchError(f"the {who} has another mlkit (its files' hash is {theirs}, here it is {mine}): bring both "
-                                 "to the same state and start it again")
+                raise BatchError(f"the {who} has another mlkit (its files' hash is {theirs}, here it is {mine}): bring "
+                                 "both to the same state and start it again")
 
     def reaches(self, place) -> None:
         """See that every worker writes to the same place. Raises BatchError naming one that does not."""
@@ -87,13 +92,13 @@ class Cluster:
         try:
             for worker, trouble in self.client.run(_trouble, str(place), probe, on_error="return").items():
                 if trouble:
-                    raise BatchError(f"the worker {worker} does not write to the same {place} ({trouble}): give a folder that "
-                                     "all machines share under this path, or a URL such as s3://...")
+                    raise BatchError(f"the worker {worker} does not write to the same {place} ({trouble}): give a "
+                                     "folder that all machines share under this path, or a URL such as s3://...")
         finally:
             place.remove(probe)
 
     def run(self, job: Job, runs: list[Run]) -> Iterator[dict]:
-        """The runs' records. A worker that dies has its runs done by others. Raises BatchError if the scheduler goes."""
+        """The runs' records; a dead worker's are done by others. Raises BatchError if the scheduler goes."""
         from distributed import KilledWorker, as_completed
 
         waiting, names = iter(runs), {run.name: run for run in runs}
@@ -109,9 +114,9 @@ class Cluster:
                 raise error if isinstance(error, BatchError) else BatchError(
                     f"a worker could not take {run.name}: {type(error).__name__}: {error}") from error
             else:
-                raise BatchError(f"the scheduler is gone or dropped the batch ({future.status}); finished runs are kept: run "
-                                 "it again when it is back")
-            for another in islice(waiting, 1):
+                raise BatchError(f"the scheduler is gone or dropped the batch ({future.status}); finished runs are "
+                                 "kept: run it again when it is back")
+            if another := next(waiting, None):
                 futures.add(self._submit(job, another))
             yield record
 
@@ -120,7 +125,7 @@ class Cluster:
 
 
 def _knock(address: str) -> None:
-    """Raises what goes wrong if no scheduler answers there in time: the client waits for ever on a port that is mute."""
+    """Raises what goes wrong if no scheduler answers there in time: Dask's client waits for ever on a mute port."""
     from distributed.comm import connect
     from distributed.security import Security
 

@@ -22,11 +22,13 @@ class Refused(click.ClickException):
                    """-p 'pair="a,b",c'. May be repeated: all combinations are run.""")
 @click.option("--grid", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="A YAML file: a mapping of names to lists (all combinations), or a list of mappings (one run each).")
-@click.option("--out", metavar="FOLDER|URL", help="For the executed notebooks, index.html and table.csv; an object store's "
-              "URL through fsspec.  [default: runs/NOTEBOOK]")
+@click.option("--out", metavar="FOLDER|URL",
+              help="For the executed notebooks, index.html and table.csv; an object store's URL through fsspec.  "
+                   "[default: runs/NOTEBOOK]")
 @click.option("--workers", type=click.IntRange(min=1), help="Runs at once on this machine; a core each.  [default: 1]")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on the workers of this Dask scheduler instead.")
-@click.option("--timeout", default=1800.0, show_default=True, type=click.FloatRange(min=1), help="Seconds a run may take.")
+@click.option("--timeout", default=1800.0, show_default=True, type=click.FloatRange(min=1),
+              help="Seconds a run may take.")
 @click.option("--force", is_flag=True, help="Run again what has a finished result.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first run that fails.")
 @click.option("--pages/--no-pages", default=None, help="Render each executed notebook as a page too.  "
@@ -43,12 +45,12 @@ def batch(notebook, given, file, out, workers, scheduler, yes, **options):
     Example:
       mlkit batch notebooks/00_first_ml_strategy.ipynb -p symbol=GE,IBM -p commission_bps=0,5,10 --workers 2
       mlkit batch notebooks/00_first_ml_strategy.ipynb --grid grid.yaml --out runs/costs
-      mlkit batch notebooks/00_first_ml_strategy.ipynb -p symbol=GE,IBM --out /shared/costs --scheduler tcp://10.0.0.5:8786
+      mlkit batch notebooks/00_first_ml_strategy.ipynb -p symbol=GE,IBM --out /shared/x --scheduler tcp://10.0.0.5:8786
     """
     from mlkit.batch.grid import run_grid
 
     if workers and scheduler:
-        raise click.UsageError("--workers is for this machine, --scheduler for a cluster, whose workers are its own: give one")
+        raise click.UsageError("--workers is for this machine, --scheduler for a cluster, which has its own: give one")
     out = out or f"runs/{notebook.stem}"
     try:
         grid = _grid(given, file)
@@ -93,8 +95,9 @@ def _ask(notebook: Path, grid, out: str, workers: int | None) -> None:
     if count <= ASK_ABOVE:
         return
     seconds, source = _seconds_a_run(notebook, out)
-    told = (f"{count:,} runs of {notebook.name}: about {_span(count * seconds / (workers or 1))} on {workers or 1} worker"
-            f"{'s' * ((workers or 1) > 1)}, at {seconds:.1f} s a run ({source}).")
+    workers = workers or 1
+    told = (f"{count:,} runs of {notebook.name}: about {_span(count * seconds / workers)} on {workers} "
+            f"worker{'s' * (workers > 1)}, at {seconds:.1f} s a run ({source}).")
     if not sys.stdin.isatty():
         raise Refused(f"{told} Nobody is there to ask: add --yes if that is meant.")
     if not click.confirm(f"{told} Run them?"):
@@ -124,7 +127,8 @@ def _span(seconds: float) -> str:
 def _tell(table, out: str) -> None:
     counts = table["status"].value_counts()
     failed = counts.get("failed", 0)
-    click.echo(f"{len(table):,} runs: {counts.get('ok', 0):,} ok, {failed:,} failed. Open {out}/index.html in a browser; "
-               f"{out}/table.csv is the table." + (" The same command tries the failed ones again." if failed else ""))
+    click.echo(f"{len(table):,} runs: {counts.get('ok', 0):,} ok, {failed:,} failed. Open {out}/index.html in a "
+               f"browser; {out}/table.csv is the table."
+               + (" The same command tries the failed ones again." if failed else ""))
     if failed:
         raise SystemExit(1)

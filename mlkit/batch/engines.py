@@ -51,8 +51,8 @@ class LocalWorkers:
                 except TerminatedWorkerError as error:      # killed from outside: what it was at is done again
                     deaths += 1
                     if deaths == DEATHS:
-                        raise BatchError(f"worker processes were killed {DEATHS} times before one more run ended (out of "
-                                         "memory?): try with fewer workers; finished runs are kept") from error
+                        raise BatchError(f"worker processes were killed {DEATHS} times before one more run ended (out "
+                                         "of memory?): try with fewer workers; finished runs are kept") from error
 
 
 def _named(job: Job, run: Run) -> tuple[str, dict]:

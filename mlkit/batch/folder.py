@@ -22,7 +22,10 @@ UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}\.new")
 
 
 def open_folder(place):
-    """The folder of a path, or the store of a URL; nothing is made or asked yet. Raises BatchError for an unknown scheme."""
+    """The folder of a path, or the store of a URL; nothing is made or asked yet.
+
+    Raises BatchError for a URL whose scheme is unknown, or whose store needs a package that is not installed.
+    """
     text = str(place)
     if text.startswith("file://"):
         from urllib.parse import unquote, urlsplit
@@ -55,7 +58,8 @@ class LocalFolder:
             for folder in missing:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
-            raise BatchError(f"cannot write into {self.path}: {error.strerror or error}; choose another output folder") from error
+            raise BatchError(f"cannot write into {self.path}: {error.strerror or error}; choose another output "
+                             "folder") from error
 
     def names(self) -> list[str]:
         """The files there are, hidden ones left out."""
@@ -101,8 +105,9 @@ class LocalFolder:
         with open(self.path / LOCK, "a+", encoding="utf-8") as lock:
             if not _locked(lock):
                 lock.seek(0)
-                raise BatchError(f"another batch is writing into {self.path} ({lock.read() or 'it does not say which'}): "
-                                 "let it end, or choose another output folder")
+                holder = lock.read() or "it does not say which"
+                raise BatchError(f"another batch is writing into {self.path} ({holder}): let it end, or choose another "
+                                 "output folder")
             lock.truncate(0)
             lock.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
             lock.flush()

@@ -1,4 +1,4 @@
-"""`run_grid`: run a notebook over a grid of parameters, here or on a cluster, and give one table. Part of `mlkit.batch`."""
+"""`run_grid`: run a notebook over a grid of parameters, here or on a cluster. Part of `mlkit.batch`."""
 
 import secrets
 import sys
@@ -112,8 +112,8 @@ class Progress:
         from tqdm import tqdm
 
         self.engine, self.done, self.failed, self.shown = engine, 0, 0, shown and count
-        self.bar = tqdm(total=count, disable=not self.shown, file=sys.stderr, dynamic_ncols=True, smoothing=0, leave=False,
-                        mininterval=0.2 if sys.stderr.isatty() else 5,
+        self.bar = tqdm(total=count, disable=not self.shown, file=sys.stderr, dynamic_ncols=True, smoothing=0,
+                        leave=False, mininterval=0.2 if sys.stderr.isatty() else 5,
                         bar_format="{desc} {percentage:3.0f}% |{bar:20}| {elapsed} gone, {remaining} left")
         if kept and shown:
             print(f"  {kept} finished before and are kept", file=sys.stderr)

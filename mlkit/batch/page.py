@@ -53,7 +53,7 @@ $rows
 </tbody>
 </table>
 </div>
-<p><small>All of it for other programs: <a href="table.csv">table.csv</a>, or <code>mlkit.collect(folder)</code>.</small></p>
+<p><small>For other programs: <a href="table.csv">table.csv</a>, or <code>mlkit.collect(folder)</code>.</small></p>
 <script>
 for (const button of document.querySelectorAll(".runs th button")) button.onclick = () => {
   const heading = button.parentElement, column = heading.cellIndex, body = document.querySelector(".runs tbody");
@@ -84,19 +84,20 @@ def write_pages(place, plan, table: pd.DataFrame, pages: bool) -> None:
     place.write("table.csv", table.to_csv(index=False))
     varied = varied_parameters(plan)
     counts = table["status"].value_counts()
-    summary = (f"{len(table):,} of {len(plan):,} runs: {counts.get('ok', 0):,} ok, <strong>{counts.get('failed', 0):,} failed"
-               f"</strong>; {duration(table['duration'].sum())} of work.")
-    fixed = [f"{name} = {table[name].iloc[0]}" for name in plan.known if len(table) and name in table and name not in varied]
+    summary = (f"{len(table):,} of {len(plan):,} runs: {counts.get('ok', 0):,} ok, <strong>{counts.get('failed', 0):,} "
+               f"failed</strong>; {duration(table['duration'].sum())} of work.")
+    fixed = [f"{name} = {table[name].iloc[0]}" for name in plan.known if name in table and name not in varied]
     summary += f" In all of them {html.escape(', '.join(fixed))}." if fixed else ""
     first = table.iloc[(table["status"] == "ok").to_numpy().argsort(kind="stable")].head(MOST_ROWS)
     told = f"The first {len(first):,} of {len(table):,} rows." if len(table) > len(first) else "Failures come first."
     results = [name for name in table if name not in SUMMARY and name not in plan.known]
     names = [*varied, "status", *results, "duration"]
-    headings = "<th>run</th>" + "".join(f"<th{_class(first, name)}><button>{html.escape(name)}</button></th>" for name in names)
+    headings = "".join(f"<th{_class(first, name)}><button>{html.escape(name)}</button></th>" for name in names)
     rows = (_row(row, names, pages) for row in first.to_dict("records"))
+    title = f"{html.escape(plan.notebook.stem)}: {len(plan):,} run{'s' * (len(plan) != 1)}"
     place.write("index.html", PAGE.substitute(
-        title=f"{html.escape(plan.notebook.stem)}: {len(plan):,} run{'s' * (len(plan) != 1)}", style=STYLE, summary=summary,
-        heat=_heat_maps(table, varied, results, pages), told=told, headings=headings, rows="\n".join(rows)))
+        title=title, style=STYLE, summary=summary, heat=_heat_maps(table, varied, results, pages), told=told,
+        headings=f"<th>run</th>{headings}", rows="\n".join(rows)))
 
 
 def varied_parameters(plan) -> list[str]:
@@ -125,7 +126,8 @@ def _row(row: dict, names: list[str], pages: bool) -> str:
         value = row[name]
         if name == "status" and row["error"]:
             where = f"<strong>{html.escape(row['cell'])}</strong>: " if row["cell"] else ""
-            cells.append(f'<td class="error" data-value="{value}">{value}. {where}<code>{html.escape(row["error"])}</code></td>')
+            why = f"{value}. {where}<code>{html.escape(row['error'])}</code>"
+            cells.append(f'<td class="error" data-value="{value}">{why}</td>')
         elif _is_number(value):
             missing = isinstance(value, float) and math.isnan(value)
             shown = "" if missing else duration(value) if name == "duration" else format_value(value)

@@ -97,7 +97,7 @@ def check_parameters(notebook, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def fitted(known: dict[str, Parameter], given: dict[str, Any], label) -> dict[str, Any]:
-    """The given values, cast, or refused as `check_parameters` does; label : what the notebook is called in the error."""
+    """The given values, cast, or refused as `check_parameters` does; label : the notebook's name in the error."""
     unknown = [name for name in given if name not in known]
     if unknown:
         there = "\n".join(f"  {p.name} = {p.default!r}" for p in known.values()) or "  (none)"
@@ -115,8 +115,9 @@ def _cast(parameter: Parameter, value, label):
         raise ParameterError(f"{label}: {parameter.name}={value!r} is not {expected} "
                              f"(the notebook has {parameter.name} = {parameter.default!r})")
     if not _can_be_written(fits):
-        raise ParameterError(f"{label}: {parameter.name}={value!r} cannot be given from outside: papermill writes numbers, "
-                             "text, None, and lists and dicts of them (with text as keys); a tuple would become a text")
+        raise ParameterError(f"{label}: {parameter.name}={value!r} cannot be given from outside: papermill writes "
+                             "numbers, text, None, and lists and dicts of them (with text as keys); a tuple would "
+                             "become a text")
     return fits
 
 

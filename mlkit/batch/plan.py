@@ -97,11 +97,11 @@ def make_plan(notebook, grid) -> Plan:
         raise BatchError(f"{notebook} cannot be read as a notebook: {error}") from error
     known = parameters_of(content)
     if known is None:
-        raise ParameterError(f"{notebook} has no cell tagged 'parameters', so that all its runs would be the same: {TAG_IT}")
+        raise ParameterError(f"{notebook} has no cell tagged 'parameters', so all its runs would be the same: {TAG_IT}")
     hidden = sorted(known.keys() & set(SUMMARY))
     if hidden:
-        raise ParameterError(f"{notebook}: the parameter {hidden[0]} has the name of a column that every table of a batch "
-                             f"has ({', '.join(SUMMARY)}): call it something else")
+        raise ParameterError(f"{notebook}: the parameter {hidden[0]} has the name of a column that every table of a "
+                             f"batch has ({', '.join(SUMMARY)}): call it something else")
     blocks = _blocks(grid, known, notebook)
     return Plan(notebook, _blank(content), _notebook_version(content), code_version(), known, blocks)
 
@@ -114,8 +114,8 @@ def _blocks(grid, known: dict[str, Parameter], label) -> list[dict[str, list]]:
         blocks = [{name: [value] for name, value in fitted(known, dict(each), label).items()} for each in combinations]
         _refuse_twice([{name: value for name, [value] in block.items()} for block in blocks], "combination")
     else:
-        raise BatchError("a grid is a mapping of each parameter's name to its values, or a list of mappings, one a run, "
-                         f"not {grid!r}")
+        raise BatchError("a grid is a mapping of each parameter's name to its values, or a list of mappings, one a "
+                         f"run, not {grid!r}")
     if not blocks:
         raise BatchError("the grid is empty: it holds no run")
     return blocks
@@ -183,7 +183,8 @@ def digest(content) -> str:
 
 
 def _notebook_version(notebook) -> str:
-    return digest([[cell.cell_type, cell.source, sorted(cell.metadata.get("tags", []))] for cell in notebook.cells])[:16]
+    return digest([[cell.cell_type, cell.source, sorted(cell.metadata.get("tags", []))]
+                   for cell in notebook.cells])[:16]
 
 
 def _blank(notebook) -> str:

@@ -77,7 +77,9 @@ def to_entries(values: dict) -> list[dict]:
 
 
 def from_entries(entries: list[dict]) -> dict[str, Any]:
-    return {entry["name"]: float(entry["not_finite"]) if entry.get("not_finite") else entry["value"] for entry in entries}
+    """What `to_entries` was given."""
+    return {entry["name"]: float(entry["not_finite"]) if entry.get("not_finite") else entry["value"]
+            for entry in entries}
 
 
 def format_value(value) -> str:

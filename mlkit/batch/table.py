@@ -91,14 +91,15 @@ def check_names(records: list[dict]) -> tuple[list[str], list[str]]:
         given, found = from_entries(record["parameters"]), from_entries(record["results"])
         for name, value in found.items():
             if name in SUMMARY:
-                raise ValueError(f"{record['notebook']} records a result called {name!r}, and every table of a batch has a "
-                                 f"column of that name ({', '.join(SUMMARY)}): record it under another one")
+                raise ValueError(f"{record['notebook']} records a result called {name!r}, and every table of a batch "
+                                 f"has a column of that name ({', '.join(SUMMARY)}): record it under another one")
             if name in given and not _same(given[name], value):
-                raise ValueError(f"{record['notebook']} records {name}={value!r} and has a parameter {name}={given[name]!r} "
-                                 f"(in {record['file']}): a table has one column of that name; record it under another one")
+                raise ValueError(f"{record['notebook']} records {name}={value!r} and has a parameter "
+                                 f"{name}={given[name]!r} (in {record['file']}): a table has one column of that name; "
+                                 "record it under another one")
             if name in parameters and name not in given:
-                raise ValueError(f"{name!r} is a result of {record['notebook']} and a parameter of another notebook in this "
-                                 "folder: collect them from a folder each")
+                raise ValueError(f"{name!r} is a result of {record['notebook']} and a parameter of another notebook in "
+                                 "this folder: collect them from a folder each")
         results |= dict.fromkeys(name for name in found if name not in parameters)
     return list(parameters), list(results)
 

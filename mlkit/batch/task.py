@@ -141,7 +141,8 @@ def _execute(job: Job, run: Run, folder: Path):
     return outcome, attempt, json.loads((made if made.exists() else source).read_text(encoding="utf-8"))
 
 
-def _record(job: Job, run: Run, status: str, cell: str, error: str, results: dict, *, seconds, started, attempts) -> dict:
+def _record(job: Job, run: Run, status: str, cell: str, error: str, results: dict, *, seconds: float, started: str,
+            attempts: int) -> dict:
     return {"identity": run.identity, "batch": job.batch, "status": status, "error": error, "cell": cell,
             "parameters": to_entries(job.defaults | run.parameters), "given": list(run.parameters),
             "results": to_entries(results), "duration": None if math.isnan(seconds) else round(seconds, 3),
@@ -165,8 +166,8 @@ def _place(place, job: Job, run: Run, notebook: dict, record: dict) -> dict:
             place.remove(page)          # an earlier run's
         place.write(run.name, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
     except Exception as error:          # each store has errors of its own; the others may still be written
-        return record | {"status": "failed", "error": f"its result could not be written: {type(error).__name__}: {error}",
-                         "file": ""}
+        why = f"its result could not be written: {type(error).__name__}: {error}"
+        return record | {"status": "failed", "error": why, "file": ""}
     return record
 
 
@@ -176,7 +177,8 @@ def _page(notebook: dict, name: str) -> str:
     try:
         return page_of(json.dumps(notebook), name)
     except Exception as error:      # whatever is in a notebook: its result is not lost for want of a page
-        return f"<p>{html.escape(name)} could not be made a page ({html.escape(repr(error))}): open the notebook itself.</p>"
+        return (f"<p>{html.escape(name)} could not be made a page ({html.escape(repr(error))}): open the notebook "
+                "itself.</p>")
 
 
 def _for_json(value):
