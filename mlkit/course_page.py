@@ -13,15 +13,7 @@ from urllib.parse import quote
 from mlkit.batch import format_value, recorded
 from mlkit.notebooks import Outcome
 
-OFFLINE_TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
-{%- block html_head_js -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-{%- block jupyter_widgets -%}{%- endblock -%}
-{%- block html_head_css -%}{{ super() }}
-<style>.jp-InputArea-editor pre { white-space: pre-wrap; overflow-wrap: anywhere; }</style>
-{%- endblock -%}
-"""
+TEMPLATES = Path(__file__).with_name("pages") / "nbconvert"
 
 INDEX = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -80,11 +72,9 @@ def render_notebook(executed: Path) -> Path:
 
 @cache
 def _exporter():
-    from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
-    return HTMLExporter(extra_loaders=[DictLoader({"offline.html.j2": OFFLINE_TEMPLATE})],
-                        template_file="offline.html.j2")
+    return HTMLExporter(template_name="course", extra_template_basedirs=[str(TEMPLATES)])
 
 
 def title_of(notebook, path: Path) -> str:
