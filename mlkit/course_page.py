@@ -13,15 +13,7 @@ from urllib.parse import quote
 from mlkit.batch import format_value, recorded
 from mlkit.notebooks import Outcome
 
-OFFLINE_TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
-{%- block html_head_js -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-{%- block jupyter_widgets -%}{%- endblock -%}
-{%- block html_head_css -%}{{ super() }}
-<style>.jp-InputArea-editor pre { white-space: pre-wrap; overflow-wrap: anywhere; }</style>
-{%- endblock -%}
-"""
+TEMPLATES = Path(__file__).with_name("pages") / "nbconvert"
 
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 70rem; margin: 2rem auto;
   padding: 0 1rem; }
@@ -88,11 +80,9 @@ def page_of(text: str, name: str) -> str:
 
 @cache
 def _exporter():
-    from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
-    return HTMLExporter(extra_loaders=[DictLoader({"offline.html.j2": OFFLINE_TEMPLATE})],
-                        template_file="offline.html.j2")
+    return HTMLExporter(template_name="course", extra_template_basedirs=[str(TEMPLATES)])
 
 
 def title_of(notebook, path: Path) -> str:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -81,3 +82,13 @@ def test_ci_installs_a_missing_browser_first(ci):
 def test_ci_without_a_browser_or_a_way_to_one_says_what_to_do(ci):
     done = ci(make="echo tested")
     assert done.returncode == 1 and "apt-get install -y chromium fonts-dejavu" in done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("required, status, outcome", [("", 0, "SKIPPED [1]"), ("1", 1, "ERROR")])
+def test_a_missing_browser_is_told_and_fails_where_it_is_required(tmp_path, required, status, outcome):
+    (tmp_path / "test_it.py").write_text("from browser import chromium\n\ndef test_it(chromium):\n    pass\n")
+    done = subprocess.run([sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", tmp_path, "-rsE", "-q", tmp_path],
+                          env={**os.environ, "PATH": str(tmp_path), "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}",
+                               "REQUIRE_BROWSER": required}, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == status and outcome in done.stdout, done.stdout + done.stderr
+    assert "apt-get install -y chromium fonts-dejavu" in done.stdout

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from sklearn.tree import DecisionTreeClassifier
 
-from mlkit import (BuyAndHold, Costs, FeatureSet, IdealExecutionHandler, LaggedReturns, MeanReversion, MLStrategy,
-                   MovingAverageCross, RealisticExecutionHandler, WalkForward, backtest, break_even_cost, direction,
-                   make_model, planted_edge, random_walk)
+from mlkit import (BreakEven, BuyAndHold, Costs, FeatureSet, IdealExecutionHandler, LaggedReturns, MeanReversion,
+                   MLStrategy, MovingAverageCross, RealisticExecutionHandler, WalkForward, backtest, break_even_cost,
+                   direction, make_model, planted_edge, random_walk)
 from mlkit.overfitting import expected_max_sharpe
 from mlkit.plots import faults
 from mlkit.widgets import (Decided, capacity_explorer, cost_explorer, leak_switchboard, size_explorer, threshold_explorer,
@@ -109,6 +109,25 @@ def test_costs_move_the_profit_the_waterfall_and_the_mark(bars):
         assert (now.get_xdata()[0], now.get_ydata()[0]) == pytest.approx((cost, fall["net"]), abs=1e-9)
         assert mark.get_xdata()[0] == float(limit)
     assert abs(fall["net"]) < 1e-3  # at the break-even nothing is left
+
+
+@pytest.mark.parametrize("rule, said", [(MeanReversion(2, enter=-0.1, exit=0.1), "nothing is left even at no cost"),
+                                        (BuyAndHold(), "nothing is left at 2")])
+def test_a_rule_without_a_break_even_is_explored_too(rule, said):
+    bars = planted_edge(800, seed=2, strength=0.5)
+    bars = bars.assign(**{name: bars[name] * np.linspace(1, 3, len(bars)) for name in ("open", "high", "low", "close")})
+    found = break_even_cost(bars, rule, n_boot=1)
+    fig = cost_explorer(bars, rule, found, cost_bps=3.0)
+    assert said in fig.get_suptitle() and fig.axes[2].get_xlim()[1] < 120 and faults(fig) == []
+    endless = BreakEven(np.inf, 0.0, np.inf, found.runs, "there is always something left")
+    assert "no cost takes all" in cost_explorer(bars, rule, endless, cost_bps=3.0).get_suptitle()
+
+
+def test_a_market_that_only_falls_has_its_best_size_at_nothing():
+    returns = pd.Series([-0.01, 0.002, -0.02] * 10, pd.date_range("2020-01-01", periods=30))
+    for size in (0.5, 60.0):
+        fig = size_explorer(returns, size=size)
+        assert "fastest growth at 0" in fig.get_suptitle() and fig.png()
 
 
 def test_a_decided_strategy_trades_as_the_one_it_was_made_of(bars, model):

@@ -13,13 +13,16 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from matplotlib.colors import to_rgb
+from nbconvert import HTMLExporter
 from sklearn.calibration import calibration_curve
 
 from mlkit import (BuyAndHold, LaggedReturns, MeanReversion, PurgedKFold, WalkForward, backtest, break_even_cost,
                    direction, make_model, probability_of_overfitting, random_walk, regime_switching, walk_forward)
 from mlkit.analysis import cost_sensitivity
 from mlkit.course import committed_notebooks
+from mlkit.course_page import render_notebook
 from mlkit.plots import (BLUE, CYCLE, GREEN, GREY, ORANGE, RED, faults, figure, lightness, plot_break_even,
                          plot_calibration, plot_cost_sensitivity, plot_equity, plot_fold_map, plot_price, plot_regimes,
                          plot_reliability, plot_result, plot_settings, plot_trades, plot_waterfall, plot_waterfalls)
@@ -287,3 +290,17 @@ def test_each_picture_of_a_notebook_has_words_of_its_own(path):
     words = [output.metadata.get("image/png", {}).get("alt", "") for output in shown]
     assert all(len(each) > 60 for each in words), words
     assert len(set(words)) == len(words)
+
+
+def test_words_reach_the_pages(tmp_path, caplog):
+    """Of `mlkit run`, and of nbconvert's own templates that know them (its default, `lab`, does not)."""
+    path = next((ROOT / "notebooks").glob("05_*.ipynb"))
+    words = [output.metadata["image/png"]["alt"] for cell in nbformat.read(path, as_version=4).cells
+             if cell.cell_type == "code" for output in cell.outputs if "image/png" in output.get("data", {})]
+    copy = tmp_path / "run.ipynb"
+    copy.write_bytes(path.read_bytes())
+    for page in (render_notebook(copy).read_text(encoding="utf-8"),
+                 HTMLExporter(template_name="classic").from_filename(str(path))[0]):
+        pictures = BeautifulSoup(page, "html.parser").select("img")
+        assert [picture.get("alt") for picture in pictures] == words and words
+    assert "Alternative text is missing" not in caplog.text

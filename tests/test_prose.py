@@ -152,3 +152,9 @@ def test_a_lesson_asks_shows_lets_move_and_records(taught):
 @pytest.mark.parametrize("path", TAUGHT, ids=lambda path: path.stem)
 def test_a_lesson_can_be_run_on_another_market(path):
     assert "symbol" in parameters_of(path)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_ends_with_the_way_to_its_exercise(path):
+    words = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    assert re.search(rf"^\*\*Exercise:\*\* \[exercises/{path.name}\]\(exercises/{path.name}\): .*\w\.\Z", words[-1].source, re.MULTILINE)

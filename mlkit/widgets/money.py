@@ -20,6 +20,7 @@ from mlkit.engine import (BacktestResult, BuyAndHold, Costs, IdealExecutionHandl
 from mlkit.engine.strategies import codes_of
 from mlkit.plots import BLUE, GREY, HATCH, ORANGE, Plot, headline, panels
 
+DEAR = 100.0  # bps a side: the highest cost that is drawn, unless it is asked for
 EDGES = tuple(np.arange(0.0, 0.0801, 0.01).round(2))  # of thresholds, above and below one half
 SIZES = np.linspace(0.0, 6.0, 61)  # times the equity
 LEGEND = {"fontsize": 8, "framealpha": 0.8, "edgecolor": "none"}
@@ -83,8 +84,8 @@ def _waterfall(axis, result: BacktestResult) -> None:
 
 def _net_against_cost(axis, found, cost_bps: float, net: float) -> None:
     cost, left = found.runs["cost_bps"].to_numpy(), found.runs["total_return"].to_numpy()
-    right = max(cost[-1], cost_bps, 1.0)
-    between = np.linspace(0.0, cost[-1], 60)
+    right = max(cost[cost <= DEAR].max(), cost_bps, 1.0)
+    between = np.linspace(0.0, right, 60)
     growth = np.interp(between, cost, np.log(np.maximum(1.0 + left, 1e-3)))
     axis.plot(between, 100 * np.expm1(growth), color=GREY, linewidth=1.0)
     axis.plot([cost_bps], [net], "o", color=BLUE, markersize=7, label="now")
@@ -137,16 +138,17 @@ def size_explorer(returns: pd.Series, *, size: float, on: Plot | None = None) ->
     values = returns.to_numpy()
     wealth, growth = _wealth(values, size), np.array([_growth(values, each) for each in SIZES])
     fig, (left, right) = panels((8.0, 3.6), (0.09, 0.14, 0.5, 0.74), (0.7, 0.14, 0.28, 0.74), on=on)
-    for each, colour, style, name in ((1.0, GREY, ":", "1 x the equity"), (size, BLUE, "-", f"{size:g} x the equity")):
+    for each, colour, style in ((1.0, GREY, ":"), (size, BLUE, "-")) if size != 1.0 else ((1.0, BLUE, "-"),):
         left.plot(returns.index, np.maximum(_wealth(values, each), BROKE), color=colour, linestyle=style, linewidth=1.1,
-                  label=name)
+                  label=f"{each:g} x the equity")
     left.set(yscale="log", xlabel="date", ylabel="wealth, from 1 (log scale)")
     left.legend(**LEGEND, loc="upper left")
     right.plot(SIZES, 100 * growth, color=GREY, linewidth=1.2, label="by size")
     right.plot([size], [100 * _growth(values, size)], "o", color=BLUE, markersize=9, label="chosen")
     right.axhline(0.0, color="black", linewidth=0.8)
-    lowest = np.nanmin([-3 * np.nanmax(growth), 1.2 * _growth(values, size)])
-    right.set(xlabel="size, times the equity", ylabel="growth, % a year", ylim=(100 * lowest, 140 * np.nanmax(growth)))
+    top = max(np.nanmax(growth), 0.01)
+    lowest = np.nanmin([-3 * top, 1.2 * _growth(values, size)])
+    right.set(xlabel="size, times the equity", ylabel="growth, % a year", ylim=(100 * lowest, 140 * top))
     right.legend(**LEGEND, loc="lower left")
     deepest = (wealth / np.maximum.accumulate(wealth)).min() - 1.0
     headline(fig, f"{size:g} times the equity: {wealth[-1]:.3g} of 1 are left, after a fall of {-deepest:.0%}; "
