@@ -30,7 +30,7 @@ from traitlets.config import Config
 from mlkit.batch import recorded
 from mlkit.exercises.classroom.confined import VERDICT
 from mlkit.exercises.classroom.watch import adopt_orphans, end_family
-from mlkit.notebooks import private_sockets
+from mlkit.notebooks import private_kernels
 
 STUDENT = "student"  # whose name it is does not matter here, and could not always be a folder's
 HIDDEN_TEST = re.compile(r"^check\.(q\d+)\.grade\((.*)\)$", re.MULTILINE)
@@ -48,7 +48,7 @@ class SealedExecute(Execute):
     total_seconds = Float(help="all cells together may take").tag(config=True)
 
     def __init__(self, **options):
-        super().__init__(kernel_manager_class=private_sockets(AsyncKernelManager), **options)
+        super().__init__(kernel_manager_class=private_kernels(AsyncKernelManager), **options)
 
     def preprocess(self, nb, resources):
         self.deadline, self.found = time.monotonic() + self.total_seconds, {}
