@@ -277,9 +277,11 @@ def test_the_version_of_mlkit_is_that_of_its_files(tmp_path):
 
 
 def test_mlkit_changed_meanwhile_stops_the_batch(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(mlkit.batch.task, "code_version", lambda: "another")
-    with pytest.raises(BatchError, match="not the one that began this batch"):
-        run_grid(small, {"a": [1]}, tmp_path / "x", progress=False)
+    for seen in (["another"], [code_version(), "another"]):      # before its first run, and during it
+        monkeypatch.setattr(mlkit.batch.task, "code_version", iter(seen).__next__)
+        with pytest.raises(BatchError, match="not the one that began this batch"):
+            run_grid(small, {"a": [1]}, tmp_path / "x", progress=False)
+        assert not stamps(tmp_path / "x")
 
 
 def command(notebook, out, log, count, *more):
@@ -500,6 +502,15 @@ def test_values_arrive_as_what_they_are_and_come_back(tmp_path):
         assert repr(back) == repr(value) or back == value or (value is None or value != value) and pd.isna(back), name
     text = (tmp_path / "x" / table["file"][0]).read_text()
     json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+
+
+def test_defaults_of_any_kind_are_in_the_table(tmp_path):
+    parameters = "a = 1\npair = (1, 'x')\nkinds = {3}\nnothing = None\nlater = dict(a=1)\ndeep = [float('inf')]"
+    notebook = write_notebook(tmp_path / "n.ipynb", "1", parameters=parameters)
+    table = run_grid(notebook, {"a": [2]}, tmp_path / "x", progress=False, pages=False)
+    assert table[["status", "a", "pair", "kinds", "nothing"]].values.tolist() == [["ok", 2, [1, "x"], "{3}", None]]
+    assert "later" not in table, "what a call gives is not known"
+    pd.testing.assert_frame_equal(table, collect(tmp_path / "x"))
 
 
 VALUES = st.one_of(st.text(max_size=300), st.floats(), st.integers(), st.booleans(), st.none(),

@@ -14,8 +14,6 @@ import pandas as pd
 import pytest
 from batches import stamps, write_notebook
 from click.testing import CliRunner
-from distributed import Client, LocalCluster
-from fsspec.implementations.memory import MemoryFileSystem
 
 import mlkit.batch.cluster
 import mlkit.batch.plan
@@ -24,6 +22,8 @@ from mlkit import (Costs, FeatureSet, LaggedReturns, MeanReversion, WalkForward,
 from mlkit.batch import BatchError, collect, run_grid
 from mlkit.cli import main
 
+distributed = pytest.importorskip("distributed", reason="requirements-cluster.txt is not installed")
+fsspec = pytest.importorskip("fsspec", reason="requirements-cluster.txt is not installed")
 START = 60      # seconds within which the cluster has to be up on a busy machine
 
 
@@ -47,7 +47,7 @@ def scheduler(tmp_path_factory):
 
 
 def wait_for_workers(address, count):
-    with Client(address, timeout=START, set_as_default=False) as client:
+    with distributed.Client(address, timeout=START, set_as_default=False) as client:
         client.wait_for_workers(count, timeout=START)
 
 
@@ -109,7 +109,7 @@ def test_a_stopped_batch_leaves_the_scheduler_nothing_to_do(scheduler, small, tm
     grid = [{"kind": "raises"}] + [{"a": a, "slow": 0.2} for a in range(12)]
     table = run_grid(small, grid, tmp_path / "x", scheduler=scheduler, fail_fast=True, progress=False)
     assert "failed" in set(table["status"]) and len(table) < 13
-    with Client(scheduler, set_as_default=False) as client:
+    with distributed.Client(scheduler, set_as_default=False) as client:
         end = time.monotonic() + 30
         while any(client.processing().values()) and time.monotonic() < end:
             time.sleep(0.1)
@@ -133,7 +133,7 @@ def test_an_address_without_a_scheduler_is_refused_soon(small, tmp_path, monkeyp
 
 def test_a_scheduler_without_workers_is_refused(small, tmp_path, monkeypatch):
     monkeypatch.setattr(mlkit.batch.cluster, "ANSWER", 2)
-    with (LocalCluster(n_workers=0, dashboard_address=":0") as empty,
+    with (distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty,
           pytest.raises(BatchError, match="has no worker: start some")):
         run_grid(small, {"a": [1]}, tmp_path / "x", scheduler=empty.scheduler_address, progress=False)
     assert not (tmp_path / "x").exists()
@@ -172,7 +172,7 @@ def test_a_place_that_workers_do_not_share_is_refused(scheduler, small):
 
 def test_a_scheduler_that_goes_leaves_what_has_finished(small, tmp_path):
     out = tmp_path / "x"
-    cluster = LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
 
     def stop_it_half_way():
         while len(stamps(out)) < 2:
@@ -199,27 +199,44 @@ def test_an_object_store_is_as_good_as_a_folder(small, tmp_path):
     pd.testing.assert_frame_equal(collect("memory://bucket/x"), there)
     again = run_grid(small, {"kind": ["good"], "a": [2]}, "memory://bucket/x", progress=False, pages=False)
     assert again["square"].tolist() == [4] and len(collect("memory://bucket/x")) == 3
-    stored = {path.rsplit("/", 1)[-1] for path in MemoryFileSystem().ls("/bucket/x", detail=False)}
+    stored = {path.rsplit("/", 1)[-1] for path in fsspec.filesystem("memory").ls("/bucket/x", detail=False)}
     assert stored >= {"index.html", "table.csv", *there["file"]}
     with pytest.raises(BatchError, match="there is no folder memory://bucket/y"):
         collect("memory://bucket/y")
 
 
-def test_a_sweep_on_the_cluster_gives_the_same_table(scheduler):
+@pytest.fixture
+def on_the_cluster(scheduler):
+    """joblib's work goes to the cluster; gives the keys of what it sent there."""
+    with distributed.Client(scheduler, set_as_default=False) as client:
+        sent, submit = [], client.submit
+
+        def submitting(*arguments, **options):
+            sent.append(options.get("key"))
+            return submit(*arguments, **options)
+
+        client.submit = submitting
+        with joblib.parallel_config(backend="dask", client=client):
+            yield sent
+
+
+def test_a_sweep_on_the_cluster_gives_the_same_table(on_the_cluster):
     bars = load_bars("GE").loc["2000":"2002"]
     options = {"costs": [Costs(), Costs(5, 5, 5)], "progress": False}
     rules = [MeanReversion(window, enter) for window in (10, 20, 40) for enter in (-2.0, -1.0)]
     alone = sweep(bars, rules, **options)
-    with Client(scheduler, set_as_default=False) as client, joblib.parallel_config(backend="dask", client=client):
-        pd.testing.assert_frame_equal(sweep(bars, rules, n_jobs=-1, **options), alone)
+    assert not on_the_cluster, "n_jobs=1 stays here"
+    pd.testing.assert_frame_equal(sweep(bars, rules, n_jobs=-1, **options), alone)
+    assert len(on_the_cluster) >= 6
 
 
-def test_a_walk_forward_on_the_cluster_gives_the_same_predictions(scheduler):
+def test_a_walk_forward_on_the_cluster_gives_the_same_predictions(on_the_cluster):
     bars = load_bars("GE").loc["2000":"2004"]
     X, labels = FeatureSet([LaggedReturns(3)])(bars), direction(bars)
     splitter = WalkForward(400, 200, label_end=labels["end"])
     alone = walk_forward(make_model("logistic"), X, labels, splitter)
-    with Client(scheduler, set_as_default=False) as client, joblib.parallel_config(backend="dask", client=client):
-        found = walk_forward(make_model("logistic"), X, labels, splitter, n_jobs=-1)
-    pd.testing.assert_series_equal(found.predictions, alone.predictions, check_exact=True)
-    pd.testing.assert_frame_equal(found.folds, alone.folds)
+    for jobs in (2, -1):
+        found = walk_forward(make_model("logistic"), X, labels, splitter, n_jobs=jobs)
+        pd.testing.assert_series_equal(found.predictions, alone.predictions, check_exact=True)
+        pd.testing.assert_frame_equal(found.folds, alone.folds)
+    assert len(on_the_cluster) >= 2 * len(alone.models.names)

@@ -1,10 +1,10 @@
 """`run_grid`: run a notebook over a grid of parameters, here or on a cluster. Part of `mlkit.batch`."""
 
+import json
 import secrets
 import sys
 import zlib
 from contextlib import closing, suppress
-from pathlib import Path
 
 from mlkit.batch.engines import LocalWorkers
 from mlkit.batch.folder import open_folder
@@ -56,8 +56,8 @@ def run_grid(notebook, grid, out, *, workers: int = 1, scheduler: str | None = N
     place = open_folder(out)
     with engine.started(plan.code):
         place.prepare()
+        engine.reaches(place)
         with place.alone():
-            engine.reaches(place)
             pages = len(plan) <= RENDERED if pages is None else pages
             job = job_of(plan, place, timeout=timeout, again=force, pages=pages)
             runs = list(plan)
@@ -82,8 +82,9 @@ def _cluster(scheduler: str):
 
 def job_of(plan: Plan, place, **options) -> Job:
     """What a worker is told beside its one combination."""
+    defaults = json.loads(json.dumps(plan.defaults, default=repr))      # a table has no use for a set, nor JSON
     return Job(plan.notebook.name, zlib.compress(plan.text.encode()), plan.version, str(plan.notebook.resolve().parent),
-               plan.defaults, plan.code, str(place), batch=secrets.token_hex(8), **options)
+               defaults, plan.code, str(place), batch=secrets.token_hex(8), **options)
 
 
 def _finished(place, runs: list[Run]) -> dict[str, dict]:

@@ -69,9 +69,7 @@ def perform(job: Job, run: Run) -> dict:
     written are records with the status "failed". Raises BatchError if this `mlkit` is another than the batch's.
     """
     _live_with(job)
-    if code_version() != job.code:
-        raise BatchError(f"mlkit on {socket.gethostname()} is not the one that began this batch (or it was changed "
-                         "meanwhile): a table would mix two versions; bring them to the same state and run it again")
+    _check_code(job)
     place = open_folder(job.out)
     known = find_records(place, [run.name]).get(run.name)
     if is_finished(known, run.identity) and (not job.again or known["batch"] == job.batch):
@@ -79,9 +77,16 @@ def perform(job: Job, run: Run) -> dict:
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix="mlkit-", dir=job.scratch, ignore_cleanup_errors=True) as folder:
         outcome, attempts, notebook = _execute(job, run, Path(folder))
+    _check_code(job)        # a kernel imports as it goes: what it ran would be neither version
     record = _record(job, run, outcome.status, outcome.cell, outcome.error, results_in(notebook["cells"]),
                      seconds=outcome.seconds, started=started, attempts=attempts)
     return _place(place, job, run, notebook, record)
+
+
+def _check_code(job: Job) -> None:
+    if code_version() != job.code:
+        raise BatchError(f"mlkit on {socket.gethostname()} is not the one that began this batch (or it was changed "
+                         "meanwhile): a table would mix two versions; bring them to the same state and run it again")
 
 
 def give_up(job: Job, run: Run, error: str) -> dict:
@@ -144,7 +149,9 @@ def _execute(job: Job, run: Run, folder: Path):
 def _record(job: Job, run: Run, status: str, cell: str, error: str, results: dict, *, seconds: float, started: str,
             attempts: int) -> dict:
     return {"identity": run.identity, "batch": job.batch, "status": status, "error": error, "cell": cell,
-            "parameters": to_entries(job.defaults | run.parameters), "given": list(run.parameters),
+            "parameters": to_entries({name: value if isinstance(value, float) else _for_json(value)
+                                      for name, value in (job.defaults | run.parameters).items()}),
+            "given": list(run.parameters),
             "results": to_entries(results), "duration": None if math.isnan(seconds) else round(seconds, 3),
             "started": started, "attempts": attempts,
             "notebook": job.notebook, "notebook_version": job.version, "mlkit_version": mlkit_version(job.code),
