@@ -15,8 +15,8 @@ from statistics import median
 
 import numpy as np
 
-from mlkit import (FeatureSet, LaggedReturns, MLStrategy, MovingAverageCross, PriceToAverage, Volatility, break_even_cost,
-                   direction, load_bars, make_model, planted_edge, random_walk)
+from mlkit import (FeatureSet, LaggedReturns, MLStrategy, MovingAverageCross, PriceToAverage, Volatility,
+                   break_even_cost, direction, load_bars, make_model, planted_edge, random_walk)
 from mlkit.lessons.leaks import LEAKS, overlap_scores, plot_overlap, switched_scores
 from mlkit.widgets import (capacity_explorer, cost_explorer, leak_switchboard, size_explorer, threshold_explorer,
                            trials_explorer, window_explorer)
@@ -31,14 +31,16 @@ def explorers() -> dict:
     X, y = features(bars), direction(bars)["label"]
     known = X.notna().all(axis=1) & y.notna()
     model = MLStrategy(make_model("logistic").fit(X[known], y[known]), features)
+    limit, edge = break_even_cost(bars, rule, n_boot=1), planted_edge(N_BARS, seed=1, strength=0.3)
     sharpes = np.random.default_rng(0).normal(0.0, 0.45, (30, 200))
     walk = random_walk(4_000, seed=1)
     return {
-        "cost": (partial(cost_explorer, bars, rule, break_even_cost(bars, rule, n_boot=1)), {"cost_bps": 2.0}, {"cost_bps": 5.0}),
+        "cost": (partial(cost_explorer, bars, rule, limit), {"cost_bps": 2.0}, {"cost_bps": 5.0}),
         "threshold": (partial(threshold_explorer, bars, model), {"edge": 0.02}, {"edge": 0.05}),
         "size": (partial(size_explorer, bars["close"].pct_change().dropna()), {"size": 0.5}, {"size": 2.0}),
-        "windows": (partial(window_explorer, bars.index, train_size=1_000, test_size=500), {"horizon": 5}, {"horizon": 20}),
-        "capacity": (partial(capacity_explorer, planted_edge(N_BARS, seed=1, strength=0.3)), {"depth": 3}, {"depth": 12}),
+        "windows": (partial(window_explorer, bars.index, train_size=1_000, test_size=500), {"horizon": 5},
+                    {"horizon": 20}),
+        "capacity": (partial(capacity_explorer, edge), {"depth": 3}, {"depth": 12}),
         "trials": (partial(trials_explorer, sharpes, 5), {"n_rules": 50}, {"n_rules": 200}),
         "leaks": (partial(leak_switchboard, switched_scores(walk)), {LEAKS[0]: True}, {LEAKS[1]: True}),
         "overlap (lesson 01)": (partial(plot_overlap, overlap_scores(walk, [5, 20])), {"horizon": 5}, {"horizon": 20})}

@@ -178,7 +178,7 @@ def visible_text(page: str) -> str:
 
 
 def picture_difference(was: str, now: str, *, is_same_drawing: bool = False) -> str:
-    """Why two base64 pictures differ, or '' when no eye could tell them apart, or the same was drawn at the same size."""
+    """Why two base64 pictures differ, or '' if no eye could tell them apart, or the same is drawn at one size."""
     if was.strip() == now.strip():
         return ""
     import numpy as np

@@ -10,11 +10,11 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mlkit import (BreakEven, BuyAndHold, Costs, FeatureSet, IdealExecutionHandler, LaggedReturns, MeanReversion,
                    MLStrategy, MovingAverageCross, RealisticExecutionHandler, WalkForward, backtest, break_even_cost,
-                   direction, make_model, planted_edge, random_walk)
+                   direction, make_model, planted_edge)
 from mlkit.overfitting import expected_max_sharpe
 from mlkit.plots import faults
-from mlkit.widgets import (Decided, capacity_explorer, cost_explorer, leak_switchboard, size_explorer, threshold_explorer,
-                           trials_explorer, window_explorer)
+from mlkit.widgets import (Decided, capacity_explorer, cost_explorer, leak_switchboard, size_explorer,
+                           threshold_explorer, trials_explorer, window_explorer)
 
 N_BARS = 5_040  # 20 years of days
 LEAKS = ("next_bar", "centred_average")
@@ -41,11 +41,11 @@ def explorers(bars, model):
     rule = MovingAverageCross(1, 2)
     limit = break_even_cost(bars, rule, n_boot=1)
     returns = bars["close"].pct_change().dropna()
-    index = bars.index
     return {"cost": (partial(cost_explorer, bars, rule, limit), {"cost_bps": 2.0}, {"cost_bps": 12.0}),
             "threshold": (partial(threshold_explorer, bars, model), {"edge": 0.02}, {"edge": 0.05}),
             "size": (partial(size_explorer, returns), {"size": 1.5}, {"size": 6.0}),
-            "window": (partial(window_explorer, index, train_size=1_000, test_size=500), {"horizon": 20}, {"horizon": 1}),
+            "window": (partial(window_explorer, bars.index, train_size=1_000, test_size=500), {"horizon": 20},
+                       {"horizon": 1}),
             "capacity": (partial(capacity_explorer, bars), {"depth": 3}, {"depth": 12}),
             "trials": (partial(trials_explorer, np.tile(SHARPES, (15, 50)), 5), {"n_rules": 200}, {"n_rules": 1}),
             "leaks": (partial(leak_switchboard, SCORES), {"next_bar": True}, {})}
@@ -210,7 +210,8 @@ def test_the_best_so_far_never_falls_and_stops_at_the_rules_tried(n_rules):
                    for start in ("found", "to expect"))
     assert np.allclose(found, [-0.1, 0.15, 0.4][:n_rules])
     assert luck[0] == 0.0 and luck[-1] == pytest.approx(expected_max_sharpe(n_rules, 0.2))
-    assert [list(line.get_ydata()) for line in axis.lines[:2]] == [[0.2, 0.2, 0.7][:n_rules], [-0.4, 0.1, 0.1][:n_rules]]
+    each = [list(line.get_ydata()) for line in axis.lines[:2]]
+    assert each == [[0.2, 0.2, 0.7][:n_rules], [-0.4, 0.1, 0.1][:n_rules]]
     assert f"{found[-1]:.2f} on average; {luck[-1]:.2f}" in axis.get_title(loc="left")
     assert axis.get_ylim()[1] > 2.0  # the same axis wherever the slider stands
 

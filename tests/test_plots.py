@@ -30,9 +30,12 @@ from mlkit.plots import (BLUE, CYCLE, GREEN, GREY, ORANGE, RED, faults, figure, 
 ROOT = Path(__file__).parents[1]
 COLOURS = {"blue": BLUE, "orange": ORANGE, "green": GREEN, "grey": GREY, "red": RED}
 # Machado, Oliveira & Fernandes (2009), IEEE TVCG 15, 1291: what is left of linear RGB without one kind of cone
-BLIND = {"deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-         "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]}
-XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+BLIND = {"deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                          [-0.011820, 0.042940, 0.968881]],
+         "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                        [-0.003882, -0.048116, 1.051998]]}
+XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
+                [0.0193339, 0.1191920, 0.9503041]])
 
 
 def linear(colour):
@@ -95,28 +98,31 @@ def make_pictures():
     found = walk_forward(make_model("logistic"), X, labels, folds)
     forecast = bars["close"].pct_change().rolling(20).std().dropna()
     world = regime_switching(600, seed=2)
-    table = pd.DataFrame([[0.5, np.nan], [-0.1, 1.5]], pd.Index([5, 10], name="short, bars"), pd.Index([20, 60], name="long, bars"))
+    short, long = pd.Index([5, 10], name="short, bars"), pd.Index([20, 60], name="long, bars")
+    table = pd.DataFrame([[0.5, np.nan], [-0.1, 1.5]], short, long)
+    rules = {"rule": MeanReversion(5), "slow": MeanReversion(60)}
+    came = forecast.shift(-5).ffill()
     noise = pd.DataFrame(np.random.default_rng(0).normal(size=(120, 4)), bars.index[:120], list("abcd"))
     return {
-        "result": plot_result(ruled, held), "trades": plot_trades(ruled), "price": plot_price(bars, "It wanders", bars.index[500]),
+        "result": plot_result(ruled, held), "trades": plot_trades(ruled),
+        "price": plot_price(bars, "It wanders", bars.index[500]),
         "equity": plot_equity({"rule": ruled, "buy & hold": held}, "The rule is behind"),
         "waterfall": plot_waterfall(ruled.waterfall, "Nothing is left"),
         "waterfalls": plot_waterfalls({"rule": ruled, "buy & hold": held}, "One of them pays"),
         "break-even": plot_break_even(break_even_cost(bars, MeanReversion(5), n_boot=20)),
-        "sensitivity": plot_cost_sensitivity(cost_sensitivity(bars, {"rule": MeanReversion(5), "slow": MeanReversion(60)},
-                                                              [0, 5], progress=False), "They cross"),
+        "sensitivity": plot_cost_sensitivity(cost_sensitivity(bars, rules, [0, 5], progress=False), "They cross"),
         "fold map": plot_fold_map(folds, known), "scores": found.plot(), "purged": plot_fold_map(
             PurgedKFold(3, label_end=labels["end"], embargo=5), known),
         "calibration": plot_calibration(found.predictions, found.labels),
-        "reliability": plot_reliability({"last 20 bars": 100 * forecast}, 100 * forecast.shift(-5).dropna().reindex(forecast.index).ffill(),
-                                        "% a bar", "It follows"),
+        "reliability": plot_reliability({"last 20 bars": 100 * forecast}, 100 * came, "% a bar", "It follows"),
         "settings": plot_settings(table, "Sharpe ratio a year"),
-        "regimes": plot_regimes(world["close"], world["regime"], "price", "It turns", {1.0: "echoes", -1.0: "turns back"}),
+        "regimes": plot_regimes(world["close"], world["regime"], "price", "It turns",
+                                {1.0: "echoes", -1.0: "turns back"}),
         "overfitting": probability_of_overfitting(noise, 4).plot()}
 
 
-NAMES = ("result", "trades", "price", "equity", "waterfall", "waterfalls", "break-even", "sensitivity", "fold map", "scores",
-         "purged", "calibration", "reliability", "settings", "regimes", "overfitting")
+NAMES = ("result", "trades", "price", "equity", "waterfall", "waterfalls", "break-even", "sensitivity", "fold map",
+         "scores", "purged", "calibration", "reliability", "settings", "regimes", "overfitting")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -136,7 +142,8 @@ def test_a_picture_says_in_words_what_it_shows(pictures, name):
 
 
 def sums(pictures):
-    return {name: [fig.digest(), fig.alt, *(hashlib.sha256(each).hexdigest() for each in (fig.png(), fig.svg().encode()))]
+    return {name: [fig.digest(), fig.alt, *(hashlib.sha256(each).hexdigest()
+                                            for each in (fig.png(), fig.svg().encode()))]
             for name, fig in pictures.items()}
 
 
@@ -217,8 +224,8 @@ def test_a_title_that_is_too_long_is_broken_and_stays_inside():
     fig.png()
     title = fig.axes[0].title.axes.get_title(loc="left")
     assert "\n" in title and title.replace("\n", " ") == ("a title that goes on and on, " * 5).strip()
-    extents = [text.get_window_extent().x1 for text in fig.axes[0].get_children() if getattr(text, "get_text", str)() == title]
-    assert max(extents) <= fig.bbox.width
+    drawn = [each for each in fig.axes[0].get_children() if getattr(each, "get_text", str)() == title]
+    assert max(text.get_window_extent().x1 for text in drawn) <= fig.bbox.width
     assert "\n" not in squares(title="a short one").axes[0].get_title(loc="left")
 
 

@@ -157,4 +157,5 @@ def test_a_lesson_can_be_run_on_another_market(path):
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_ends_with_the_way_to_its_exercise(path):
     words = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
-    assert re.search(rf"^\*\*Exercise:\*\* \[exercises/{path.name}\]\(exercises/{path.name}\): .*\w\.\Z", words[-1].source, re.MULTILINE)
+    way = rf"^\*\*Exercise:\*\* \[exercises/{path.name}\]\(exercises/{path.name}\): .*\w\.\Z"
+    assert re.search(way, words[-1].source, re.MULTILINE)

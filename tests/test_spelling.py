@@ -39,11 +39,13 @@ def misspelled(text: str) -> set[str]:
 def prose(path: Path) -> str:
     """What a file says in words: a page itself, the markdown of a notebook, the docstrings of a module."""
     if path.suffix == ".ipynb":
-        return "\n\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+        cells = nbformat.read(path, as_version=4).cells
+        return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         places = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        return "\n\n".join(ast.get_docstring(node) or "" for node in ast.walk(ast.parse(text)) if isinstance(node, places))
+        nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, places)]
+        return "\n\n".join(ast.get_docstring(node) or "" for node in nodes)
     return text
 
 
@@ -54,8 +56,10 @@ def test_words_are_spelled_right(path):
 
 
 @pytest.mark.parametrize("text, wrong", [
-    ("We recieve a seperate label, and `recieve` it", {"recieve", "seperate"}), ("The drawdwon of the strategie", {"drawdwon", "strategie"}),
-    ("A walk-forward's neighbours: backtest, drawdown, Sharpe", set()), ("see https://teh.example and mlkit_teh", set())])
+    ("We recieve a seperate label, and `recieve` it", {"recieve", "seperate"}),
+    ("The drawdwon of the strategie", {"drawdwon", "strategie"}),
+    ("A walk-forward's neighbours: backtest, drawdown, Sharpe", set()),
+    ("see https://teh.example and mlkit_teh", set())])
 def test_a_wrong_word_is_found(text, wrong):
     assert misspelled(text) == wrong
 
@@ -68,7 +72,8 @@ def test_our_own_words_are_in_order_and_needed():
 
 
 def headings(text: str) -> list[int]:
-    return [len(marks) for marks in re.findall(r"^(#{1,6}) ", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)]
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    return [len(marks) for marks in re.findall(r"^(#{1,6}) ", text, re.MULTILINE)]
 
 
 @pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS], ids=lambda path: str(path.relative_to(ROOT)))

@@ -229,7 +229,8 @@ def plot_overlap(scores: pd.DataFrame, horizon: int, *, on: Plot | None = None) 
     shared = np.maximum(horizon - np.abs(starts), 0)
     for chosen, colour, style, width in ((shared == 0, GREY, ":", 2), ((shared > 0) & (starts != 0), ORANGE, "-", 2),
                                          (starts == 0, "black", "-", 4)):
-        top.hlines(starts[chosen], starts[chosen], starts[chosen] + horizon, color=colour, linestyle=style, linewidth=width)
+        at = starts[chosen]
+        top.hlines(at, at, at + horizon, color=colour, linestyle=style, linewidth=width)
     top.set(xlabel="trading days, seen from the test day", ylabel="decided on day", xlim=(-14, 56), ylim=(13, -13))
     top.set_title(f"A label of {horizon} days shares days with {(shared > 0).sum() - 1} of its 24 nearest neighbours",
                   loc="left")

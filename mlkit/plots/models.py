@@ -31,8 +31,11 @@ def plot_fold_map(splitter, X, title: str = "") -> Plot:
 
 def fold_words(folds, index) -> str:
     """Folds in a sentence: how many, and how the first and the last of them are made of rows."""
-    told = [f"fold {number} trains on {len(folds[number][0]):,} rows and is tested on {len(folds[number][1]):,}, "
-            f"{index[folds[number][1][0]]:%Y-%m-%d} to {index[folds[number][1][-1]]:%Y-%m-%d}" for number in (0, len(folds) - 1)]
+    told = []
+    for number in (0, len(folds) - 1):
+        train, test = folds[number]
+        told.append(f"fold {number} trains on {len(train):,} rows and is tested on {len(test):,}, "
+                    f"{index[test[0]]:%Y-%m-%d} to {index[test[-1]]:%Y-%m-%d}")
     return f"{len(folds)} folds, one below another: " + "; ".join(dict.fromkeys(told))
 
 
@@ -56,8 +59,8 @@ def draw_folds(axis, folds, index) -> np.ndarray:
     for role, (colour, height, hatch) in ROLES.items():
         lines, first, last = np.array(spans[role] or np.empty((0, 3)), dtype=int).T
         left, right = places[first], places[np.minimum(last + 1, len(places) - 1)]
-        axis.barh(lines, right - left, left=left, height=height, color=colour, hatch=hatch, edgecolor="white" if hatch else
-                  colour, linewidth=0.3, label=role)
+        axis.barh(lines, right - left, left=left, height=height, color=colour, hatch=hatch, label=role,
+                  edgecolor="white" if hatch else colour, linewidth=0.3)
     axis.set(xlabel="date" if dated else "row", ylabel="fold", ylim=(len(folds) - 0.4, -0.6))
     axis.yaxis.get_major_locator().set_params(integer=True)
     return np.array(purges)
@@ -136,7 +139,8 @@ def plot_settings(table: pd.DataFrame, metric: str, title: str = "") -> Plot:
                     cbar_kws={"label": metric})
     axis.set(xlabel=str(table.columns.name or "columns"), ylabel=str(table.index.name or "rows"))
     axis.tick_params(axis="both", length=0, rotation=0)
-    axis.set_title(f"{n_trials:,} trials: " + (title or f"the best shows {best:.2f}, the median {median:.2f}"), loc="left")
+    finding = title or f"the best shows {best:.2f}, the median {median:.2f}"
+    axis.set_title(f"{n_trials:,} trials: {finding}", loc="left")
     return fig
 
 
@@ -151,8 +155,8 @@ def plot_regimes(values: pd.Series, regime: pd.Series, ylabel: str, title: str, 
     fig, (axis,) = figure(size=(8.0, 3.2))
     for (value, name), (colour, alpha, hatch) in zip(names.items(), cycle(SHADES)):
         axis.fill_between(regime.index, 0, 1, where=regime.to_numpy() == value, transform=axis.get_xaxis_transform(),
-                          facecolor=colour, edgecolor=colour if hatch else "none", hatch=hatch, alpha=alpha, linewidth=0,
-                          step="mid", label=name)
+                          facecolor=colour, edgecolor=colour if hatch else "none", hatch=hatch, alpha=alpha,
+                          linewidth=0, step="mid", label=name)
     axis.plot(values.index, values.to_numpy(), color=BLUE, linewidth=1.0)
     if level is not None:
         axis.axhline(level, color="black", linewidth=0.8)

@@ -36,7 +36,8 @@ def result_html(result) -> str:
     span = f"{result.returns.index[0]:%Y-%m-%d} to {result.returns.index[-1]:%Y-%m-%d}" if len(result.returns) else "-"
     figures = metrics_table({"": result}).rename_axis(None)
     rows = "".join(f"<tr><th style='text-align:left'>{name}</th><td>{value}</td></tr>"
-                   for name, value in figures[""].items() if not name.endswith(" cost") or name in ("total cost", "trading cost"))
+                   for name, value in figures[""].items()
+                   if not name.endswith(" cost") or name in ("total cost", "trading cost"))
     falls = "".join(f"<tr><th style='text-align:left'>{name}</th><td>{value:+,.2f}</td></tr>"
                     for name, value in result.waterfall.items())
     return (f"<div><h4>{html.escape(result.name)}, {span}, engine: {result.engine}</h4>{notes}"

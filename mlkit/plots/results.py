@@ -61,7 +61,8 @@ def plot_equity(results: dict, title: str) -> Plot:
 
 def _equity_lines(axis, results: dict) -> None:
     for (name, result), (colour, style) in zip(results.items(), cycle(CYCLE)):
-        axis.plot(result.equity.index, result.equity.to_numpy(), color=colour, linestyle=style, linewidth=1.2, label=name)
+        axis.plot(result.equity.index, result.equity.to_numpy(), color=colour, linestyle=style, linewidth=1.2,
+                  label=name)
     if all((result.equity > 0).all() for result in results.values()):
         log_scale(axis)
     axis.set_ylabel("equity (log scale)" if axis.get_yscale() == "log" else "equity")

@@ -159,7 +159,7 @@ def log_scale(axis) -> None:
 
 
 def log_labels(ticks, limits: tuple[float, float]) -> None:
-    """Labels on an axis (`axis.xaxis`, say) that is logarithmic: 1, 2 and 5 of each power of ten, or more if few fit."""
+    """Labels on an axis (`axis.xaxis`, say) that is logarithmic: 1, 2 and 5 of each power of ten, or more."""
     for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
         places = [place for power in range(-6, 12) for place in np.multiply(steps, 10.0**power)
                   if limits[0] <= place <= limits[1]]

@@ -17,8 +17,8 @@ from matplotlib.dates import AutoDateFormatter, num2date
 from matplotlib.ticker import FixedFormatter, FuncFormatter, NullFormatter
 
 LINES = {"-": "solid line", "--": "dashed line", "-.": "dash-dot line", ":": "dotted line"}
-MARKERS = {"o": "circles", ".": "dots", "s": "squares", "^": "triangles", "v": "triangles pointing down", "x": "crosses",
-           "X": "filled crosses", "D": "diamonds", "+": "plus signs", "|": "strokes"}
+MARKERS = {"o": "circles", ".": "dots", "s": "squares", "^": "triangles", "v": "triangles pointing down",
+           "x": "crosses", "X": "filled crosses", "D": "diamonds", "+": "plus signs", "|": "strokes"}
 LISTED = 12  # values, and series of a panel, that are listed one by one
 UNLABELLED = "an axis without a label"
 APART = 25  # difference in lightness (CIE L*, 0 to 100) from which two colours differ in greyscale too
@@ -57,7 +57,8 @@ def _axes_words(axis) -> str:
 
 
 def _series_words(axis) -> str:
-    said = [f"{name} ({marks}): {values}" if name else f"{marks}: {values}" for name, marks, values, _ in series_of(axis)]
+    said = [f"{name} ({marks}): {values}" if name else f"{marks}: {values}"
+            for name, marks, values, _ in series_of(axis)]
     if len(said) > LISTED:
         said = [*said[:LISTED], f"and {len(said) - LISTED} more"]
     return _ended("; ".join(said))
@@ -264,7 +265,7 @@ def lightness(colour) -> float:
 
 
 def digest(figure) -> str:
-    """16 hexadecimal digits of sha256 over what is drawn: sizes, words, data to 9 significant digits, marks, colours."""
+    """16 hexadecimal digits of sha256 over what is drawn: sizes, words, data to 9 digits, marks, colours."""
     found = hashlib.sha256()
     for part in _parts(figure):
         found.update(part if isinstance(part, bytes) else repr(part).encode())

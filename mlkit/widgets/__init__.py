@@ -17,4 +17,5 @@ from mlkit.widgets.money import Decided, cost_explorer, size_explorer, threshold
 from mlkit.widgets.predictions import Prediction, predict_first
 from mlkit.widgets.sliders import VIEW, Sliders, slider
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = ["Decided", "Prediction", "Sliders", "VIEW", "capacity_explorer", "cost_explorer", "leak_switchboard",
+           "predict_first", "size_explorer", "slider", "threshold_explorer", "trials_explorer", "window_explorer"]

@@ -27,7 +27,8 @@ NEAR = 60  # rows on either side of the first test block that are drawn large
 # ------------------------------------------------------------------- windows
 
 
-def window_explorer(index: pd.DatetimeIndex, *, train_size: int, test_size: int, horizon: int, on: Plot | None = None) -> Plot:
+def window_explorer(index: pd.DatetimeIndex, *, train_size: int, test_size: int, horizon: int,
+                    on: Plot | None = None) -> Plot:
     """The folds of a walk forward on time, and the end of the first training window row by row.
 
     index : of the bars; horizon : bars that a label reaches over, from the open after its decision
@@ -41,7 +42,8 @@ def window_explorer(index: pd.DatetimeIndex, *, train_size: int, test_size: int,
     purged = draw_folds(top, folds, rows.index)
     top.legend(frameon=True, framealpha=1.0, edgecolor="none", ncols=3, fontsize=8, loc="lower left")
     _first_border(bottom, *folds[0], horizon)
-    top.set_title(f"{len(folds)} folds; a label of {horizon} bars purges {purged.max()} rows before each test", loc="left")
+    top.set_title(f"{len(folds)} folds; a label of {horizon} bars purges {purged.max()} rows before each test",
+                  loc="left")
     fig.sentence = fold_words(folds, rows.index)
     return fig
 
@@ -53,11 +55,11 @@ def _first_border(axis, train: np.ndarray, test: np.ndarray, horizon: int) -> No
             (train[train >= start - NEAR], BLUE, "-", "trains"),
             (np.setdiff1d(np.arange(max(start - NEAR, 0), start), train), ORANGE, "--", "purged"),
             (test[test < start + NEAR // 3], GREY, ":", "is tested")):
-        axis.hlines(rows - start, rows - start, rows - start + horizon + 1, color=colour, linestyle=style, linewidth=1.2,
-                    label=name)
+        at = rows - start
+        axis.hlines(at, at, at + horizon + 1, color=colour, linestyle=style, linewidth=1.2, label=name)
     axis.axvline(0.0, color="black", linewidth=1.0)
-    axis.set(xlabel="bars from the first test row: each label, from its decision until it is known", ylabel="decided at",
-             ylim=(NEAR // 3 + 1, -NEAR - 1), xlim=(-NEAR - 1, NEAR + NEAR // 3))
+    axis.set(xlabel="bars from the first test row: each label, from its decision until it is known",
+             ylabel="decided at", ylim=(NEAR // 3 + 1, -NEAR - 1), xlim=(-NEAR - 1, NEAR + NEAR // 3))
 
 
 # ------------------------------------------------------------------ capacity
@@ -82,15 +84,17 @@ def capacity_explorer(bars: pd.DataFrame, *, depth: int, on: Plot | None = None)
               label="what the tree says")
     left.axhline(50.0, color="black", linewidth=0.8, linestyle=":")
     left.set(xlabel="yesterday's return, %", ylabel="probability of a rise, %", ylim=(-3, 103))
-    for place, (colour, style, name) in enumerate(((ORANGE, "--", "days it learned from"), (BLUE, "-", "days after them"))):
-        other.plot(list(right), [pair[place] for pair in right.values()], color=colour, linestyle=style, marker="so"[place],
+    for place, (colour, style, marker, name) in enumerate(((ORANGE, "--", "s", "days it learned from"),
+                                                           (BLUE, "-", "o", "days after them"))):
+        other.plot(list(right), [pair[place] for pair in right.values()], color=colour, linestyle=style, marker=marker,
                    markersize=4, label=name)
-        other.plot([depth], [right[depth][place]], "so"[place], color=colour, markersize=10)
+        other.plot([depth], [right[depth][place]], marker, color=colour, markersize=10)
     other.axhline(50.0, color="black", linewidth=0.8, linestyle=":")
     other.set(xlabel="depth of the tree (questions in a row)", ylabel="called right, % of days")
     other.legend(frameon=False, fontsize=9, loc="upper left")
-    headline(fig, f"Depth {depth}, {trees[depth].get_n_leaves()} answers: right on {right[depth][0]:.0f} % of the days it learned "
-                  f"from, on {right[depth][1]:.0f} % of those after")
+    learned, after = right[depth]
+    headline(fig, f"Depth {depth}, {trees[depth].get_n_leaves()} answers: right on {learned:.0f} % of the days it "
+                  f"learned from, on {after:.0f} % of those after")
     return fig
 
 
@@ -135,8 +139,8 @@ def leak_switchboard(scores: dict, *, on: Plot | None = None, **switches: bool) 
     if unknown:
         raise ValueError(f"nobody measured the leak {unknown[0]!r}: there are {', '.join(names)}")
     chosen = frozenset(name for name, is_on in switches.items() if is_on)
-    rows = {"no leak": 100 * scores[frozenset()], **{name.replace("_", " "): 100 * scores[frozenset([name])] for name in names},
-            "all that is on": 100 * scores[chosen]}
+    alone = {name.replace("_", " "): 100 * scores[frozenset([name])] for name in names}
+    rows = {"no leak": 100 * scores[frozenset()], **alone, "all that is on": 100 * scores[chosen]}
     looks = [("white", ""), *((ORANGE, HATCH) if name in chosen else ("white", "") for name in names), (BLUE, "")]
     fig, (axis,) = panels((8.0, 1.2 + 0.42 * len(rows)), (0.27, 0.17, 0.7, 0.72), on=on)
     lengths = np.array(list(rows.values())) - 50.0

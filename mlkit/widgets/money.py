@@ -49,7 +49,8 @@ def cost_explorer(bars: pd.DataFrame, strategy: Strategy, found, *, cost_bps: fl
     free = backtest(bars, strategy, execution=IdealExecutionHandler())
     paid = backtest(bars, strategy, execution=RealisticExecutionHandler(Costs(cost_bps, 0.0, 0.0)))
     gains = [100 * result.metrics["total_return"] for result in (paid, free)]
-    fig, (left, top, bottom) = panels((8.0, 4.0), (0.09, 0.13, 0.47, 0.76), (0.69, 0.59, 0.29, 0.3), (0.69, 0.13, 0.29, 0.3), on=on)
+    places = (0.09, 0.13, 0.47, 0.76), (0.69, 0.59, 0.29, 0.3), (0.69, 0.13, 0.29, 0.3)
+    fig, (left, top, bottom) = panels((8.0, 4.0), *places, on=on)
     for result, colour, style, name in ((free, GREY, ":", "at no cost"), (paid, BLUE, "-", f"after {cost_bps:g} bps")):
         left.plot(result.returns.index, _profit(result), color=colour, linestyle=style, linewidth=1.2, label=name)
     left.axhline(0.0, color="black", linewidth=0.8)
@@ -97,7 +98,8 @@ def _net_against_cost(axis, found, cost_bps: float, net: float) -> None:
     axis.locator_params(nbins=4)
 
 
-def threshold_explorer(bars: pd.DataFrame, strategy: MLStrategy, execution=None, *, edge: float, on: Plot | None = None) -> Plot:
+def threshold_explorer(bars: pd.DataFrame, strategy: MLStrategy, execution=None, *, edge: float,
+                       on: Plot | None = None) -> Plot:
     """Equity of a model that buys above 1/2 + edge and sells below 1/2 - edge, and what its neighbours made.
 
     strategy : gives the scores; its own thresholds do not count; execution : default costs unless given
@@ -112,7 +114,8 @@ def threshold_explorer(bars: pd.DataFrame, strategy: MLStrategy, execution=None,
     left.axhline(0.0, color="black", linewidth=0.8)
     left.set(xlabel="date", ylabel="profit, % of the capital")
     left.legend(**LEGEND, loc="upper left")
-    right.plot(list(gains), list(gains.values()), color=GREY, marker="s", markersize=3.5, linewidth=0.9, label="neighbours")
+    right.plot(list(gains), list(gains.values()), color=GREY, marker="s", markersize=3.5, linewidth=0.9,
+               label="neighbours")
     right.plot([edge], [gains[edge]], "o", color=BLUE, markersize=9, label="chosen")
     right.axhline(0.0, color="black", linewidth=0.8)
     right.set(xlabel="distance from one half", ylabel="total return, %")

@@ -65,8 +65,8 @@ class Prediction:
         return {**sliders.view_of(box), "text/plain": repr(self)}
 
 
-def predict_first(question: str, guess, *, low: float | None = None, high: float | None = None, step: float | None = None,
-                  options=None, unit: str = "") -> Prediction:
+def predict_first(question: str, guess, *, low: float | None = None, high: float | None = None,
+                  step: float | None = None, options=None, unit: str = "") -> Prediction:
     """Ask for an answer before the result is shown.
 
     guess : the answer unless the learner moves the widget: a number from `low` to `high`, or one of `options`

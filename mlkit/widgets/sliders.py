@@ -74,8 +74,8 @@ def _picture_html(figure) -> str:
     """The figure as an image with its alternative text, which the image widget of ipywidgets does not know."""
     width, height = (int(side * figure.dpi) for side in figure.get_size_inches())
     source = base64.b64encode(figure.png(quick=True)).decode()
-    return (f'<img src="data:image/png;base64,{source}" alt="{html.escape(figure.alt)}" width="{width}" height="{height}" '
-            'style="max-width: 100%; height: auto">')
+    return (f'<img src="data:image/png;base64,{source}" alt="{html.escape(figure.alt)}" width="{width}" '
+            f'height="{height}" style="max-width: 100%; height: auto">')
 
 
 def slider(draw, **choices) -> Sliders:
