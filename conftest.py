@@ -98,7 +98,7 @@ def place_among_code_cells(cell):
 
 
 class CellCount:
-    """Counts the notebook cells compared and exempt, on the process that prints the summary; says what tests tell it."""
+    """Counts the notebook cells compared and exempt, and keeps what tests tell, where the summary is printed."""
 
     def __init__(self):
         self.cells = Counter()

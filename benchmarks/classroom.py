@@ -55,8 +55,9 @@ def main() -> None:
         write_report(gradebook, Path(folder, "report.html"))
     wrong, count = unjust(expected, graded.rows), len(expected)
     points = sum(row["points"] == row["max_points"] for row in graded.rows)
-    print(f"{name}: {count} submissions, {len(graded.rows)} answers, {points} of them with full points, on {given.workers} "
-          f"workers: {took:.0f} s, {took / count:.1f} s a submission; the longest took {max(graded.seconds):.0f} s by itself.")
+    print(f"{name}: {count} submissions, {len(graded.rows)} answers, {points} of them with full points, on "
+          f"{given.workers} workers: {took:.0f} s, {took / count:.1f} s a submission; the longest took "
+          f"{max(graded.seconds):.0f} s by itself.")
     print("\n".join(wrong) or "Each got what was due.")
     if wrong or count != given.students:
         raise SystemExit(1)

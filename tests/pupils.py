@@ -9,9 +9,11 @@ from importlib import import_module
 from pathlib import Path
 
 import nbformat
-from nbformat.v4 import new_code_cell
+from nbformat.v4 import new_output
 
+from mlkit.batch import MIME
 from mlkit.exercises.checker import lessons, solution_of
+from mlkit.exercises.classroom.autograde import grade_id_of
 from mlkit.exercises.classroom.students import student_notebooks
 from mlkit.exercises.questions import Choice
 
@@ -25,7 +27,7 @@ shutil.rmtree(os.path.expanduser("~"), ignore_errors=True)
 shutil.rmtree("..", ignore_errors=True)"""
 READS = """import glob, json, os, re, subprocess, sys
 import mlkit
-looked_in = {*sys.path, os.getcwd(), os.path.dirname(mlkit.__file__), CHECKOUT, "/proc/self/cwd", "/proc/1/root" + CHECKOUT}
+looked_in = {*sys.path, os.getcwd(), os.path.dirname(mlkit.__file__), CHECKOUT, "/proc/1/root" + CHECKOUT}
 stolen = [open(found).read() for folder in filter(None, looked_in)
           for found in glob.glob(os.path.join(folder, "**", "LESSON.ipynb"), recursive=True)]
 stolen.append(subprocess.run(["git", "-C", CHECKOUT, "show", "HEAD:mlkit/exercises/sources/LESSON.ipynb"],
@@ -82,7 +84,7 @@ class Pupil:
         self.questions = {question.name: question for question in lessons()[lesson].QUESTIONS}
 
     def cell(self, grade_id: str):
-        return next(cell for cell in self.notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == grade_id)
+        return next(cell for cell in self.notebook.cells if grade_id_of(cell) == grade_id)
 
     def name_of(self, question: str) -> str:
         """What the answer to a question is called in the notebook."""
@@ -120,7 +122,8 @@ def mistakes_of(lesson: str) -> list[dict[str, tuple[str, str]]]:
     columns = {}
     for question in lessons()[lesson].QUESTIONS:
         if isinstance(question, Choice):
-            columns[question.name] = [(option.mistake, letter) for letter, option in question.options.items() if option.mistake]
+            columns[question.name] = [(option.mistake, letter) for letter, option in question.options.items()
+                                      if option.mistake]
         else:
             columns[question.name] = [
                 (name, f"['WRONG'][{question.name!r}][{name!r}]" + ("[0]" if isinstance(answer, list) else ""))
@@ -200,8 +203,7 @@ def _students(lesson, text):
 
     def without(*grade_ids):
         def change(notebook):
-            notebook.cells = [cell for cell in notebook.cells
-                              if cell.metadata.get("nbgrader", {}).get("grade_id") not in grade_ids]
+            notebook.cells = [cell for cell in notebook.cells if grade_id_of(cell) not in grade_ids]
         return change
 
     def other_kernel(notebook):
@@ -213,9 +215,15 @@ def _students(lesson, text):
                              r"    __import__('warnings').warn('careful')", cell.source, flags=re.MULTILINE)
         assert "careful" in cell.source
 
+    def has_tried(notebook):
+        """What the checks left in the notebook while it was worked on."""
+        told = {"q1_tries": 3, "q1_hints": 2, "q1_solution_shown": True}
+        results = [{"name": name, "value": value} for name, value in told.items()]
+        notebook.cells[-2].outputs = [new_output("display_data", {MIME: {"results": results}})]
+
     def careless(home):
         return all_right(home, "homework (final).ipynb", lambda notebook: (
-            warns(notebook), without("q1-check", "q2-check")(notebook), other_kernel(notebook)))
+            warns(notebook), has_tried(notebook), without("q1-check", "q2-check")(notebook), other_kernel(notebook)))
 
     def meddled(notebook):
         for cell in notebook.cells:

@@ -40,8 +40,8 @@ class Yes(int):
 
 
 @pytest.mark.parametrize("given, expected", [
-    (1.001, 1.0), (0.0, float("nan")), (float("nan"), 0.0), (1.0, float("inf")), (-float("inf"), float("inf")), ("1", 1),
-    (None, 0), (SERIES.shift(1), SERIES), (SERIES.fillna(0), SERIES), (SERIES[:2], SERIES), (list(SERIES)[:2], SERIES),
+    (1.001, 1.0), (0.0, float("nan")), (float("nan"), 0.0), (1.0, float("inf")), (-float("inf"), float("inf")),
+    ("1", 1), (None, 0), (SERIES.shift(1), SERIES), (SERIES.fillna(0), SERIES), (SERIES[:2], SERIES), (list(SERIES)[:2], SERIES),
     (SERIES.reset_index(drop=True), SERIES), (None, SERIES), (3, SERIES), (TABLE, TABLE[["a"]]), (TABLE[["a"]], TABLE),
     ([1, 2, 3], [1, 2]), ([2, 1], [1, 2]), ("12", ["1", "2"]), ("ab", {"a", "b"}), ({"a": 1}, {"a": 1, "b": 2}),
     ({"a": 1, "b": 2}, {"a": 1}), ([1], {"a": 1}), (1, "1"), (False, True), (2, True), (Yes(0), True)])
@@ -58,7 +58,8 @@ def question(**changes):
     given = dict(
         name="q1", keep="A window looks back.", hints=("What was known?", "Which bars are in the window?"),
         reference=mean_of_five, cases=lambda seed: [(random_walk(12, seed),), (random_walk(60, 50 + seed),)],
-        audit=lambda answer: audit_features(lambda bars: on_index(answer(bars), bars.index), random_walk(80, 1), n_cuts=4),
+        audit=lambda answer: audit_features(lambda bars: on_index(answer(bars), bars.index), random_walk(80, 1),
+                                            n_cuts=4),
         mistakes=(
             Mistake("tomorrow too", "You are early.", lambda bars: bars["close"].rolling(5).mean().shift(-1)),
             Mistake("of opens", "Which price is known at the close?", lambda bars: bars["open"].rolling(5).mean()),
@@ -67,17 +68,20 @@ def question(**changes):
     return Question(**given | changes)
 
 
+def convolved(bars):
+    return np.convolve(bars["close"], np.ones(5) / 5)[:len(bars)] * np.where(np.arange(len(bars)) < 4, np.nan, 1)
+
+
 @pytest.mark.parametrize("answer, outcome, mistake, told", [
     (mean_of_five, "right", "", "A window looks back."),
-    (lambda bars: np.convolve(bars["close"], np.ones(5) / 5)[:len(bars)] * np.where(np.arange(len(bars)) < 4, np.nan, 1),
-     "right", "", ""),
-    (lambda bars: bars["close"].rolling(5).mean().shift(-1), "mistake", "tomorrow too", "You are early. The leakage audit:"),
+    (convolved, "right", "", ""),
+    (lambda bars: mean_of_five(bars).shift(-1), "mistake", "tomorrow too", "You are early. The leakage audit:"),
     (lambda bars: bars["open"].rolling(5).mean(), "mistake", "of opens", "known at the close"),
     (lambda bars: bars["close"].rolling(5, min_periods=1).mean(), "mistake", "from the first bar", "Four bars"),
     (lambda bars: bars["close"].rolling(5).mean().shift(-3), "mistake", "looks ahead", "The leakage audit: "),
     (lambda bars: bars["close"].rolling(6).mean(), "wrong", "", "5 bars with closes"),
-    (lambda bars: None, "not attempted", "", "check.q1.hint()"), (..., "not attempted", "", ""), ("", "not attempted", "", ""),
-    (7, "wrong", "", "A function is asked for, and yours is 7"), (lambda: 1, "raised", "", "TypeError"),
+    (lambda bars: None, "not attempted", "", "check.q1.hint()"), (..., "not attempted", "", ""),
+    ("", "not attempted", "", ""), (7, "wrong", "", "A function is asked for, and yours is 7"), (lambda: 1, "raised", "", "TypeError"),
     (lambda bars: exit(), "raised", "", "SystemExit"), (lambda bars: bars["clse"], "raised", "", "KeyError"),
     (lambda bars: object(), "wrong", "", "object")])
 def test_outcomes(answer, outcome, mistake, told):
@@ -211,10 +215,10 @@ def test_an_unknown_exercise_is_told_which_there_are():
 
 def test_a_notebook_keeps_what_was_said():
     """What the teacher reads later: outcome, mistake, tries, hints, of each question, in the notebook's outputs."""
-    lines = ["from mlkit.exercises.checker import demonstration\ncheck = demonstration()", "check.q1(5)", "check.q1.hint()",
-             "check.q1.solution()", "check.q1(4)", "check"]
+    lines = ["from mlkit.exercises.checker import demonstration\ncheck = demonstration()", "check.q1(5)",
+             "check.q1.hint()", "check.q1.solution()", "check.q1(4)", "check"]
     notebook = new_notebook(cells=[new_code_cell(line) for line in lines])
     NotebookClient(notebook, kernel_name="python3", **kernel_options()).execute()
-    assert recorded(notebook) == {"q1": "right", "q1_mistake": "", "q1_tries": 2, "q1_hints": 1, "q1_solution_shown": True,
-                                  "questions": 1, "right": 1}
+    assert recorded(notebook) == {"q1": "right", "q1_mistake": "", "q1_tries": 2, "q1_hints": 1,
+                                  "q1_solution_shown": True, "questions": 1, "right": 1}
     assert "q1, right. Two and two are four." in notebook.cells[4].outputs[0].data["text/plain"]

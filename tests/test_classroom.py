@@ -26,7 +26,7 @@ from pupils import Pupil, class_of
 from mlkit.cli import main
 from mlkit.exercises.checker import SOURCES, lessons
 from mlkit.exercises.classroom import landlock, students
-from mlkit.exercises.classroom.autograde import records, restore
+from mlkit.exercises.classroom.autograde import grade_id_of, records, restore
 from mlkit.exercises.classroom.confined import VERDICT
 from mlkit.exercises.classroom.gradebook import COLUMNS, read_gradebook, write_gradebook
 from mlkit.exercises.classroom.report import spread, write_report
@@ -35,11 +35,12 @@ from mlkit.exercises.classroom.watch import run_watched
 
 ROOT = Path(__file__).parents[1]
 LESSONS = list(lessons())
-CLASS = "01_leakage"  # the lesson whose class is graded here; benchmarks/classroom.py takes 40 students, or other lessons
+CLASS = "01_leakage"  # the lesson whose class is graded here; benchmarks/classroom.py takes 40 students
 FOR_EACH_LESSON = pytest.mark.parametrize("lesson", LESSONS)
 CONFINED = pytest.mark.skipif(not landlock.version(), reason="this system has no Landlock (Linux 5.13 or newer)")
-KINDS = ("right too 0", "mistaken 0", "mistaken 1", "blank", "loops", "hungry", "careless", "truncated", "meddles", "deletes",
-         "looks around", "reads", "patches the checker", "signs a verdict")
+KINDS = ("right too 0", "mistaken 0", "mistaken 1", "blank", "loops", "hungry", "careless", "truncated", "meddles",
+         "deletes", "looks around", "reads", "patches the checker", "signs a verdict")
+LIMITS = ("--memory", "1500", "--cell-timeout", "15")
 
 
 def mlkit(*arguments):
@@ -107,8 +108,8 @@ def test_no_line_of_a_solution_or_of_a_hidden_test_is_in_what_students_get(hando
         assert line not in lines
         assert len(line) < students.TELLING or line not in shown
     assert not re.search(r"BEGIN|HIDDEN|\.grade\(|exercises.sources", shown)
-    blank_ones = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution")]
-    assert len(blank_ones) == len(lessons()[lesson].QUESTIONS) and all(students.STUB in cell.source for cell in blank_ones)
+    blanks = [cell.source for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("solution")]
+    assert len(blanks) == len(lessons()[lesson].QUESTIONS) and all(students.STUB in source for source in blanks)
 
 
 def test_what_is_handed_out_was_never_run_and_comes_with_a_page(handout):
@@ -154,7 +155,8 @@ def test_a_slip_in_a_source_is_refused(tmp_path, monkeypatch, slip, told):
 
 
 def test_a_students_work_is_not_overwritten(tmp_path):
-    assert mlkit("release", "--out", tmp_path, "01").exit_code == mlkit("release", "--out", tmp_path, CLASS).exit_code == 0
+    for name in ("01", CLASS):
+        assert mlkit("release", "--out", tmp_path, name).exit_code == 0
     path = tmp_path / f"{CLASS}.ipynb"
     path.write_text(path.read_text(encoding="utf-8").replace(students.STUB, "return 7"), encoding="utf-8")
     done = mlkit("release", "--out", tmp_path, CLASS)
@@ -210,7 +212,7 @@ def graded(tmp_path_factory):
     began = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECRET_OF_THE_TEACHER", "swordfish")
-        done = mlkit("grade", home / "submissions", "--out", home / "gradebook.csv", "--memory", "1500", "--cell-timeout", "15")
+        done = mlkit("grade", home / "submissions", "--out", home / "gradebook.csv", *LIMITS)
     rows = list(csv.DictReader((home / "gradebook.csv").open(encoding="utf-8")))
     return {"home": home, "done": done, "rows": rows, "expected": expected, "seconds": time.monotonic() - began}
 
@@ -248,6 +250,8 @@ def test_whose_files_and_what_was_odd_about_them(graded):
     careless = rows_of(graded, "careless")["q1"]
     assert "it was called homework (final).ipynb" in careless["remark"] and "q1-check was missing" in careless["remark"]
     assert careless["file"] == "01 careless/homework (final).ipynb"
+    assert [careless[name] for name in ("tries", "hints", "solution_shown")] == ["3", "2", "1"]
+    assert rows_of(graded, "careless")["q2"]["tries"] == rows_of(graded, "blank")["q1"]["tries"] == ""
     done = graded["done"]
     assert done.exit_code == 1 and "lies in no student's folder" in done.stderr
     assert "not graded: 01 truncated/01_leakage.ipynb: no notebook that can be read" in done.stderr
@@ -273,16 +277,17 @@ def test_a_submission_sees_nothing_of_the_teachers(graded):
 
 
 ALLOWED_VARIABLES = {
-    "PATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE", "PYTHONPATH", "PYTHONHASHSEED", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "JUPYTER_PATH", "JUPYTER_RUNTIME_DIR", "JUPYTER_PREFER_ENV_PATH",
-    "JPY_PARENT_PID", "JPY_SESSION_NAME", "NBGRADER_EXECUTION", "PYDEVD_USE_FRAME_EVAL", "PYDEVD_USE_CYTHON", "CLICOLOR",
-    "CLICOLOR_FORCE", "FORCE_COLOR", "TERM", "PAGER", "GIT_PAGER", "MPLBACKEND", "KMP_INIT_AT_FORK", "KMP_DUPLICATE_LIB_OK"}
+    "PATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE", "PYTHONPATH", "PYTHONHASHSEED", "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "JUPYTER_PATH", "JUPYTER_RUNTIME_DIR",
+    "JUPYTER_PREFER_ENV_PATH", "JPY_PARENT_PID", "JPY_SESSION_NAME", "NBGRADER_EXECUTION", "PYDEVD_USE_FRAME_EVAL",
+    "PYDEVD_USE_CYTHON", "CLICOLOR", "CLICOLOR_FORCE", "FORCE_COLOR", "TERM", "PAGER", "GIT_PAGER", "MPLBACKEND",
+    "KMP_INIT_AT_FORK", "KMP_DUPLICATE_LIB_OK"}
 
 
 def test_grading_again_changes_no_byte_and_only_what_is_new_is_graded(graded, tmp_path):
     home = graded["home"]
     before = (home / "gradebook.csv").read_bytes()
-    done = mlkit("grade", home / "submissions", "--out", home / "gradebook.csv", "--memory", "1500", "--cell-timeout", "15")
+    done = mlkit("grade", home / "submissions", "--out", home / "gradebook.csv", *LIMITS)
     assert "13 had not changed" in done.output and (home / "gradebook.csv").read_bytes() == before
     assert [path.name for path in home.glob("gradebook*.csv")] == ["gradebook.csv"]
     late = tmp_path / "submissions"
@@ -290,7 +295,7 @@ def test_grading_again_changes_no_byte_and_only_what_is_new_is_graded(graded, tm
         shutil.copytree(home / "submissions" / f"01 {kind}", late / f"01 {kind}")
     shutil.copy(home / "gradebook.csv", tmp_path)
     shutil.copy(home / "submissions" / "01 mistaken 1" / f"{CLASS}.ipynb", late / "01 blank")    # handed in at last
-    done = mlkit("grade", late, "--out", tmp_path / "gradebook.csv", "--memory", "1500", "--cell-timeout", "15")
+    done = mlkit("grade", late, "--out", tmp_path / "gradebook.csv", *LIMITS)
     assert done.exit_code == 0 and "1 submission graded" in done.output and "1 had not changed" in done.output
     assert (tmp_path / "gradebook.1.csv").read_bytes() == before
     rows = {(row["student"], row["question"]): row for row in read_gradebook(tmp_path / "gradebook.csv")}
@@ -348,44 +353,47 @@ def test_a_folder_without_students_is_told(tmp_path):
     assert done.exit_code == 1 and "one a student is looked for" in done.output
     (tmp_path / "ann").mkdir()
     done = mlkit("grade", tmp_path, "--out", tmp_path / "g.csv")
-    assert done.exit_code == 1 and "no notebook in any of the 1 folders" in done.output and not (tmp_path / "g.csv").exists()
+    assert done.exit_code == 1 and "no notebook in any of the 1 folders" in done.output
+    assert not (tmp_path / "g.csv").exists()
     done = mlkit("grade", tmp_path, "99_nothing", "--out", tmp_path / "g.csv")
     assert done.exit_code == 2 and f"there are {LESSONS[0]}" in done.output
 
 
-@pytest.mark.parametrize("lost", [["q1-check"], ["q1", "q1-check"], [CLASS, "q1"], ["q2", "q2-check", "q3", "q3-check"], ["all"]])
+@pytest.mark.parametrize("lost", [["q1-check"], ["q1", "q1-check"], [CLASS, "q1"],
+                                  ["q2", "q2-check", "q3", "q3-check"], ["all"]])
 def test_lost_cells_come_back_where_they_were(lost):
     given, notebook = (nbformat.reads(text_of(CLASS), as_version=4) for _ in range(2))
-    names = [cell.metadata.nbgrader.grade_id for cell in given.cells if "nbgrader" in cell.metadata]
+    sources = {grade_id_of(cell): cell.source for cell in given.cells if grade_id_of(cell)}
+    names = list(sources)
     lost = names if lost == ["all"] else lost
-    notebook.cells = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") not in lost]
+    notebook.cells = [cell for cell in notebook.cells if grade_id_of(cell) not in lost]
     notebook.cells.insert(2, new_code_cell("mine = 1"))
     remarks = restore(notebook, given)
     assert remarks == [f"the cell {name} was missing" for name in names if name in lost]
-    back = [cell.metadata.nbgrader.grade_id for cell in notebook.cells if "nbgrader" in cell.metadata]
-    assert back == names and any(cell.source == "mine = 1" for cell in notebook.cells)
-    sources = {cell.metadata.nbgrader.grade_id: cell.source for cell in given.cells if "nbgrader" in cell.metadata}
-    assert all(cell.source == sources[cell.metadata.nbgrader.grade_id] for cell in notebook.cells if "nbgrader" in cell.metadata)
+    back = {grade_id_of(cell): cell.source for cell in notebook.cells if grade_id_of(cell)}
+    assert list(back) == names and back == sources and any(cell.source == "mine = 1" for cell in notebook.cells)
 
 
 def test_a_blank_that_comes_back_does_not_undo_an_answer():
     """The answer was written into a cell of the student's own, and the cell it belongs in deleted."""
     given, notebook = (nbformat.reads(text_of(CLASS), as_version=4) for _ in range(2))
-    at = next(place for place, cell in enumerate(notebook.cells) if cell.metadata.get("nbgrader", {}).get("grade_id") == "q1")
+    at = next(place for place, cell in enumerate(notebook.cells) if grade_id_of(cell) == "q1")
     notebook.cells[at] = new_code_cell("def place(bars): return 1")
     restore(notebook, given)
     order = [cell.source for cell in notebook.cells if "def place" in cell.source or "check.q1(" in cell.source]
-    assert order[0].startswith('def place(bars):\n    """') and order[1].endswith("return 1") and order[2].startswith("check")
+    assert order[0].startswith('def place(bars):\n    """') and order[1].endswith("return 1")
+    assert order[2].startswith("check")
 
 
 def test_metadata_that_was_meddled_with_is_ours_again():
     given, notebook = (nbformat.reads(text_of(CLASS), as_version=4) for _ in range(2))
     for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict({"nbgrader": {**cell.metadata.get("nbgrader", {}), "points": 100, "grade": False,
-                                                         "solution": True}, "tags": ["skip-execution"]})
+        changed = {**cell.metadata.get("nbgrader", {}), "points": 100, "grade": False, "solution": True}
+        cell.metadata = nbformat.from_dict({"nbgrader": changed, "tags": ["skip-execution"]})
     notebook.cells[0].metadata.nbgrader = "nonsense"
     assert restore(notebook, given) == []
-    assert [cell.metadata.get("nbgrader") for cell in notebook.cells] == [cell.metadata.get("nbgrader") for cell in given.cells]
+    for cell, was in zip(notebook.cells, given.cells, strict=True):
+        assert cell.metadata.get("nbgrader") == was.metadata.get("nbgrader")
     assert not any("tags" in cell.metadata for cell in notebook.cells)
 
 
@@ -398,8 +406,8 @@ def test_records_edited_by_hand_are_no_records(outputs):
     assert records(notebook) == {} and VERDICT != "application/vnd.mlkit.record+json"
 
 
-ROW = dict.fromkeys(COLUMNS, "") | {"student": "ann", "lesson": CLASS, "question": "q1", "points": 2.0, "max_points": 2.0,
-                                    "outcome": "right", "seconds": 0.25}
+ROW = dict.fromkeys(COLUMNS, "") | {"student": "ann", "lesson": CLASS, "question": "q1", "points": 2.0,
+                                    "max_points": 2.0, "outcome": "right", "seconds": 0.25}
 
 
 def test_a_gradebook_is_never_lost(tmp_path):
@@ -416,7 +424,8 @@ def test_a_gradebook_is_never_lost(tmp_path):
 
 @pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@x", "a, \"b\"", "'=1", "naïve"])
 def test_a_spreadsheet_works_nothing_out_and_a_text_comes_back(tmp_path, text):
-    write_gradebook(tmp_path / "g.csv", [ROW | {"student": text, "error": "two\nlines\x1b[31m\u2028 more " + "x" * 1900}])
+    error = "two\nlines\x1b[31m\u2028 more " + "x" * 1900
+    write_gradebook(tmp_path / "g.csv", [ROW | {"student": text, "error": error}])
     [cells] = csv.DictReader((tmp_path / "g.csv").open(encoding="utf-8"))
     assert not cells["student"].startswith(("=", "+", "-", "@"))
     [row] = read_gradebook(tmp_path / "g.csv")
@@ -424,7 +433,8 @@ def test_a_spreadsheet_works_nothing_out_and_a_text_comes_back(tmp_path, text):
     assert row["error"].startswith("two lines [31m more x") and len(row["error"]) == 1000
 
 
-@pytest.mark.parametrize("text, told", [("", "no rows"), ("name,points\nann,3\n", "no column student"), ("\x00\xff", "")])
+@pytest.mark.parametrize("text, told", [("", "no rows"), ("name,points\nann,3\n", "no column student"),
+                                        ("\x00\xff", "")])
 def test_a_file_that_is_no_gradebook_is_told(tmp_path, text, told):
     (tmp_path / "g.csv").write_text(text, encoding="latin-1")
     done = mlkit("report", tmp_path / "g.csv")
@@ -444,7 +454,8 @@ def test_a_student_is_stuck_by_tries_or_by_a_look_at_the_solution(tmp_path):
         return ROW | {"student": student, "outcome": "wrong", "points": 0.0, "error": "so & so"} | changes
 
     write_gradebook(tmp_path / "g.csv", [row("ann", tries=5), row("bob", tries=4), row("cyd", solution_shown=True),
-                                         row("dee", outcome="not attempted", tries=0), row("eve", outcome="right", tries=9)])
+                                         row("dee", outcome="not attempted", tries=0),
+                                         row("eve", outcome="right", tries=9)])
     page = write_report(tmp_path / "g.csv", tmp_path / "g.html").read_text(encoding="utf-8")
     stuck = page.split("Who is stuck: 2 of 5")[1].split("<h2>")[0]
     assert "ann" in stuck and "cyd" in stuck and "looked at the solution" in stuck and "so &amp; so" in stuck
@@ -468,7 +479,8 @@ def test_a_process_that_behaves_ends_by_itself(tmp_path):
 
 @pytest.mark.parametrize("code, limits, told", [
     ("while True: pass", {"seconds": 1}, "longer than the 1 s"),
-    ("hoard = [bytearray(b'x' * (8 << 20)) for _ in range(100)]; import time; time.sleep(9)", {"memory": 300}, "300 MB"),
+    ("hoard = [bytearray(b'x' * (8 << 20)) for _ in range(100)]\nimport time; time.sleep(9)", {"memory": 300},
+     "300 MB"),
     ("import os, time\nfor _ in range(30):\n    if not os.fork(): time.sleep(30); os._exit(0)\ntime.sleep(9)", {},
      "more than 10 processes")])
 def test_a_limit_ends_it_and_all_it_started(tmp_path, code, limits, told):
@@ -492,8 +504,8 @@ assert landlock.restrict(["/usr", "/lib", "/lib64", "/bin", "/etc", sys.prefix, 
 open("mine/new", "w").write(open("shown/file").read()); os.remove("mine/file")
 refused = 0
 for attempt in (lambda: open("theirs/file"), lambda: open("theirs/new", "w"), lambda: os.remove("theirs/file"),
-                lambda: os.rename("mine/new", "theirs/new"), lambda: os.listdir("theirs"), lambda: os.kill(os.getppid(), 0),
-                lambda: open("shown/file", "a"), lambda: os.remove("shown/file"), lambda: os.mkdir("shown/new")):
+                lambda: os.rename("mine/new", "theirs/new"), lambda: os.listdir("theirs"),
+                lambda: os.kill(os.getppid(), 0), lambda: open("shown/file", "a"), lambda: os.remove("shown/file"), lambda: os.mkdir("shown/new")):
     try:
         attempt()
     except PermissionError:
@@ -531,15 +543,16 @@ def test_the_commands_it_names_exist():
     for command, rest in named:
         options = {option for parameter in group.get_command(None, command).params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options, rest
-    everywhere = {option for name in ("release", "grade", "report") for parameter in group.get_command(None, name).params
-                  for option in parameter.opts}
-    assert {"--cell-timeout", "--timeout", "--memory", "--again"} <= everywhere & set(re.findall(r"`(--[a-z-]+)", TEACHING))
+    of_grade = {option for parameter in group.get_command(None, "grade").params for option in parameter.opts}
+    told = set(re.findall(r"`(--[a-z-]+)", TEACHING))
+    assert {"--cell-timeout", "--timeout", "--memory", "--again"} <= told <= of_grade
 
 
 def test_its_links_and_columns_are_there():
     for link in re.findall(r"\]\(([^)#:]+)\)", TEACHING):
         assert (ROOT / "docs" / link).exists(), link
-    headings = {re.sub(r"[^\w -]", "", line[3:].lower()).replace(" ", "-") for line in TEACHING.splitlines() if line[:3] == "## "}
+    headings = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+                for heading in re.findall(r"^## (.*)$", TEACHING, re.MULTILINE)}
     assert set(re.findall(r"\]\(#([\w-]+)\)", TEACHING)) <= headings
     table = TEACHING.split("| column | |")[1].split("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", table)) == set(COLUMNS)

@@ -45,7 +45,7 @@ def release(lessons, out):
 
     with _told():
         written = write(names, out)
-    click.echo(f"{len(written) - 1} notebook{'s' * (len(written) != 2)} for students in {out}, and README.md for them.\n"
+    click.echo(f"{len(written) - 1} notebook{'s' * (len(written) != 2)} for students in {out}, and a README.md.\n"
                f"What comes back: mlkit exercises grade SUBMISSIONS --out gradebook.csv")
 
 
@@ -60,7 +60,8 @@ def release(lessons, out):
               help="Seconds one cell may take.")
 @click.option("--memory", default=2048, show_default=True, type=click.IntRange(min=512),
               help="MB of memory one submission may take.")
-@click.option("--workers", type=click.IntRange(min=1), help="Submissions at a time; as many as there are cores if left out.")
+@click.option("--workers", type=click.IntRange(min=1),
+              help="Submissions at a time; as many as there are cores if left out.")
 @click.option("--again", is_flag=True, help="Grade also what has not changed since the gradebook was written.")
 def grade(submissions, lessons, out, timeout, cell_timeout, memory, workers, again):
     """Grade a folder of submissions: one folder a student in it, with notebooks.
@@ -106,7 +107,8 @@ def _tell(graded, out: Path) -> None:
     for student, file, error in failed:
         click.echo(f"not graded: {file or student}: {error}", err=True)
     for path in graded.loose:
-        click.echo(f"not graded: {path} lies in no student's folder: move it into one named after its student", err=True)
+        click.echo(f"not graded: {path} lies in no student's folder: move it into one, named after its student",
+                   err=True)
     click.echo(f"In {out}: points a question, mistakes, errors. A page about it: mlkit exercises report {out}")
     if failed or graded.loose:
         raise SystemExit(1)

@@ -18,7 +18,7 @@ from pathlib import Path
 COLUMNS = ("student", "lesson", "question", "points", "max_points", "outcome", "mistake", "tries", "hints",
            "solution_shown", "seconds", "error", "file", "remark", "key")
 LONGEST = 1000  # characters of a text
-MARKED = ("=", "+", "-", "@", "'")  # a spreadsheet would work a text out that begins so: a ' before it says it is a text
+MARKED = ("=", "+", "-", "@", "'")  # a spreadsheet works out what begins so; a ' before it says that it is a text
 
 
 def write_gradebook(path: Path, rows: list[dict]) -> Path | None:

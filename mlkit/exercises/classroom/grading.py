@@ -167,15 +167,15 @@ class Classroom:
 
     def key(self, submission: Submission, folder: Path) -> str:
         """Stands for a submission, its exercise and the limits: the same key, the same rows."""
-        whole = repr([submission.student, str(submission.path.relative_to(folder)), submission.remark, asdict(self.limits),
-                      self.versions.get(submission.lesson)]).encode()
+        file, version = str(submission.path.relative_to(folder)), self.versions.get(submission.lesson)
+        whole = repr([submission.student, file, submission.remark, asdict(self.limits), version]).encode()
         return hashlib.sha256(whole + submission.path.read_bytes()).hexdigest()[:16]
 
     def grade_all(self, waiting: list[tuple[Submission, str]], workers: int, progress: bool):
         """Yields (submission, rows, seconds) for each, in the order given."""
         with ThreadPoolExecutor(workers) as pool, tqdm(
-                total=len(waiting), disable=not progress or not waiting, unit="submission", leave=False, file=sys.stderr,
-                mininterval=0.2 if sys.stderr.isatty() else 5, dynamic_ncols=True) as bar:
+                total=len(waiting), disable=not progress or not waiting, unit="submission", leave=False,
+                file=sys.stderr, mininterval=0.2 if sys.stderr.isatty() else 5, dynamic_ncols=True) as bar:
             try:
                 for (each, _), (rows, seconds) in zip(waiting, pool.map(lambda job: self.grade_one(*job), waiting)):
                     bar.set_description_str(f"{each.student} {each.lesson}", refresh=False)
@@ -193,7 +193,8 @@ class Classroom:
         if "rows" not in told and not ended.stopped and not told.get("unreadable"):
             told, ended = self._autograde(submission)  # the grader's own trouble: a kernel that did not start, say
         remark = "; ".join(filter(None, [submission.remark, *told.get("remarks", [])]))
-        rows = told.get("rows") or no_points(submission.lesson, "stopped" if ended.stopped else "not graded", told["error"])
+        outcome = "stopped" if ended.stopped else "not graded"
+        rows = told.get("rows") or no_points(submission.lesson, outcome, told["error"])
         again = any(row["outcome"] == "not graded" for row in rows)
         return [{**row, "remark": remark, "key": "" if again else key} for row in rows], ended.seconds
 

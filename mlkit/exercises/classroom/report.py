@@ -44,7 +44,8 @@ td ol { padding-left: 1.25rem; }
 .stack { display: flex; height: 1rem; min-width: 8rem; border: 1px solid #1b1f24; }
 .stack i { display: block; }
 .right { background: #1f5f9e; } .mistake { background: #f0a830; } .wrong { background: #c8552b; }
-.raised { background: repeating-linear-gradient(45deg, #c8552b, #c8552b 3px, #fff 3px, #fff 6px); } .left { background: #fff; }
+.raised { background: repeating-linear-gradient(45deg, #c8552b, #c8552b 3px, #fff 3px, #fff 6px); }
+.left { background: #fff; }
 .key i { display: inline-block; width: 1rem; height: .8rem; border: 1px solid #1b1f24; margin: 0 .25rem 0 1rem; }
 td, small { overflow-wrap: anywhere; }
 .name { overflow-wrap: normal; }
@@ -73,8 +74,9 @@ h2 { border-top: 2px solid #1b1f24; padding-top: .75rem; margin-top: 2.5rem; }
 <p class="key"><small>Of each question:
 {% for kind, what in key %}<i class="{{ kind }}"></i>{{ what }}{% endfor %}</small></p>
 <table>
-<thead><tr><th>Question</th><th class="number">Right</th><th>How it was answered</th><th>The commonest misconceptions</th></tr>
-</thead><tbody>
+<thead><tr><th>Question</th><th class="number">Right</th><th>How it was answered</th>
+<th>The commonest misconceptions</th></tr></thead>
+<tbody>
 {% for question in lesson.questions %}
 <tr><td><strong>{{ question.name }}</strong><br><small>{{ question.points }}</small></td>
 <td class="number">{{ question.right }} of {{ question.students }}</td>
@@ -145,13 +147,18 @@ def write_report(gradebook: Path, out: Path) -> Path:
     page = Environment(autoescape=True, trim_blocks=True).from_string(PAGE).render(
         title=f"Exercises: {', '.join(lesson['name'] for lesson in taken) or 'nothing graded'}",
         students=count, taken=taken, stuck=stuck, remarks=_remarks(rows), everybody=everybody,
-        summary=f"{count} student{'s' * (count != 1)}, {len(taken)} lesson{'s' * (len(taken) != 1)}, from {gradebook.name}.",
+        summary=f"{_many(count, 'student')}, {_many(len(taken), 'lesson')}, from {gradebook.name}.",
         key=[*{_kind(kind): what for kind, what in KINDS.items()}.items(), ("left", LEFT)],
         stuck_finding=f"{len({one['student'] for one in stuck}) or 'nobody'} of {count}" if stuck else "nobody",
-        stuck_means=f"Two questions of a lesson tried and not right, or one after {MANY_TRIES} tries or a look at its solution.")
+        stuck_means=f"Two questions of a lesson tried and not right, or one after {MANY_TRIES} tries or a look at its "
+                    "solution.")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding="utf-8")
     return out
+
+
+def _many(count: float, what: str) -> str:
+    return f"{count:g} {what}{'s' * (count != 1)}"
 
 
 def _kind(outcome: str) -> str:
@@ -173,7 +180,7 @@ def _lesson(name: str, rows: list[dict]) -> dict:
         by_question[row["question"]].append(row)
     most = sum(max(row["max_points"] for row in those) for those in by_question.values())
     middle = median(points)
-    finding = f"half of the class has {middle:g} of {most:g} points or more"
+    finding = f"the middle of the class has {middle:g} of {most:g} points"
     return {"name": name, "finding": finding, "spread": spread(points, most),
             "questions": [_question(name, question, those) for question, those in by_question.items()]}
 
@@ -196,11 +203,11 @@ def _question(lesson: str, name: str, rows: list[dict]) -> dict:
     made, hints = Counter(row["mistake"] for row in rows if row["mistake"]), hints_of(lesson, name)
     misconceptions = [{"name": mistake, "count": count, "hint": hints.get(mistake, "")}
                       for mistake, count in sorted(made.items(), key=lambda pair: (-pair[1], pair[0]))[:MISCONCEPTIONS]]
-    points = rows[0]["max_points"]
-    return {"name": name, "points": f"{points:g} point{'s' * (points != 1)}", "students": len(rows), "right": kinds["right"],
-            "parts": [(kind, kinds[kind]) for kind in ("right", "mistake", "wrong", "raised", "left") if kinds[kind]],
-            "told": ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common()),
-            "misconceptions": misconceptions}
+    told = [f"{count} {'with a known mistake' if outcome == 'mistake' else outcome}"
+            for outcome, count in outcomes.most_common()]
+    return {"name": name, "points": _many(rows[0]["max_points"], "point"), "students": len(rows),
+            "right": kinds["right"], "told": ", ".join(told), "misconceptions": misconceptions,
+            "parts": [(kind, kinds[kind]) for kind in ("right", "mistake", "wrong", "raised", "left") if kinds[kind]]}
 
 
 def hints_of(lesson: str, question: str) -> dict[str, str]:
@@ -220,7 +227,7 @@ def _stuck(rows) -> list[dict]:
             by_work[row["student"], row["lesson"]].append(row)
     found = []
     for (student, lesson), tried in by_work.items():
-        if len(tried) >= 2 or any(int(row["tries"] or 0) >= MANY_TRIES or row["solution_shown"] == "1" for row in tried):
+        if len(tried) >= 2 or int(tried[0]["tries"] or 0) >= MANY_TRIES or tried[0]["solution_shown"] == "1":
             found.append({"student": student, "lesson": lesson, "where": _where(tried), "open": len(tried)})
     return sorted(found, key=lambda one: (-one["open"], one["student"], one["lesson"]))
 

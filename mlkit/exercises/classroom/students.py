@@ -91,7 +91,8 @@ def student_notebooks(names) -> dict[str, str]:
     Raises ValueError naming what is found, if one holds a solution's line, a hidden test or the way to them.
     """
     with tempfile.TemporaryDirectory(prefix="mlkit-") as folder:
-        made = {name: blank(path.read_text(encoding="utf-8")) for name, path in make_course(names, Path(folder)).items()}
+        paths = make_course(names, Path(folder))
+        made = {name: blank(path.read_text(encoding="utf-8")) for name, path in paths.items()}
     found = {name: faults(notebook, source_of(name)) for name, notebook in made.items()}
     told = "\n".join(f"  {name}: {fault}" for name, those in found.items() for fault in those)
     if told:
