@@ -157,13 +157,6 @@ class Classroom:
         self.questions = {name: Path(lessons()[name].__file__).read_text(encoding="utf-8") for name in names}
         core = "".join((PACKAGE / "exercises" / name).read_text(encoding="utf-8") for name in CORE)
         self.versions = {name: f"{core}{self.questions[name]}{json.dumps(source_of(name))}" for name in names}
-        make_course(names, folder / "course")
-        shutil.copytree(PACKAGE, folder / "code" / "mlkit", ignore=shutil.ignore_patterns(*NOT_COPIED))
-        compileall.compile_dir(folder / "code", quiet=2)
-        (folder / "code" / "data").symlink_to(DATA)
-        (folder / "home").mkdir()
-        subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], check=True,  # lists the fonts, once
-                       env={**environment_in(folder), "TMPDIR": str(folder)}, stderr=subprocess.DEVNULL)
 
     def key(self, submission: Submission, folder: Path) -> str:
         """Stands for a submission, its exercise and the limits: the same key, the same rows."""
@@ -173,6 +166,8 @@ class Classroom:
 
     def grade_all(self, waiting: list[tuple[Submission, str]], workers: int, progress: bool):
         """Yields (submission, rows, seconds) for each, in the order given."""
+        if waiting:
+            self._open()
         with ThreadPoolExecutor(workers) as pool, tqdm(
                 total=len(waiting), disable=not progress or not waiting, unit="submission", leave=False,
                 file=sys.stderr, mininterval=0.2 if sys.stderr.isatty() else 5, dynamic_ncols=True) as bar:
@@ -184,6 +179,16 @@ class Classroom:
             except BaseException:
                 self.cancelled.set()  # what runs is ended, what waits does not start
                 raise
+
+    def _open(self) -> None:
+        """Make what all submissions are given a copy of."""
+        make_course(list(self.questions), self.folder / "course")
+        shutil.copytree(PACKAGE, self.folder / "code" / "mlkit", ignore=shutil.ignore_patterns(*NOT_COPIED))
+        compileall.compile_dir(self.folder / "code", quiet=2)
+        (self.folder / "code" / "data").symlink_to(DATA)
+        (self.folder / "home").mkdir()
+        subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], check=True,  # lists the fonts, once
+                       env={**environment_in(self.folder), "TMPDIR": str(self.folder)}, stderr=subprocess.DEVNULL)
 
     def grade_one(self, submission: Submission, key: str) -> tuple[list[dict], float]:
         """Rows of one submission, and the seconds it took."""
