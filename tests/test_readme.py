@@ -162,18 +162,14 @@ def test_every_speed_is_in_the_measured_table():
 
 
 def test_what_is_said_of_scaling_is_so():
-    """The constants are the code's; the measured table keeps what the batch promises."""
+    """The constants are the code's; the measured batch lost no run, did none twice and gave the same table twice."""
     text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     assert f"last {TAIL // 1024} KB" in text and f"at most {IN_FLIGHT:,} runs in the scheduler" in text
     assert f"shows the first {MOST_ROWS:,}" in text and f"the default above {RENDERED} runs" in text
     rows = dict(re.findall(r"^\| (.*) \| (.*) \|$", text, re.MULTILINE))
-    for where in ("overhead beyond one kernel start a run", "overhead there"):
-        assert float(re.search(r"([\d.]+)% of the cells' time", rows[where]).group(1)) < 10
     count = int(next(name for name in rows if name.endswith("2 workers: wall")).split()[0])
     assert rows["resumed: rows, ok, failed, exit status"] == f"{count}, {count - 1}, 1, 1" and count == 40
     assert rows["finished before and run again"] == "0" and rows["its table beside that of one machine"] == "the same"
-    collected = next(name for name in rows if name.startswith("collecting 10,000 results"))
-    assert float(rows[collected].split()[0]) < 30
 
 
 def test_the_picture_and_the_figures_under_it_are_those_of_the_lesson():
