@@ -48,7 +48,9 @@ class SealedExecute(Execute):
     total_seconds = Float(help="all cells together may take").tag(config=True)
 
     def __init__(self, **options):
-        super().__init__(kernel_manager_class=private_kernels(AsyncKernelManager), **options)
+        manager = private_kernels(AsyncKernelManager)
+        manager.kernel_spec = AsyncKernelManager.kernel_spec      # the confined kernel's, which stands in the course
+        super().__init__(kernel_manager_class=manager, **options)
 
     def preprocess(self, nb, resources):
         self.deadline, self.found = time.monotonic() + self.total_seconds, {}
