@@ -16,24 +16,25 @@ import resource
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import zlib
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import psutil
 
-from mlkit.batch import collect
+from mlkit.batch import collect, run_grid
 from mlkit.batch.folder import open_folder
 from mlkit.batch.grid import job_of
 from mlkit.batch.page import write_pages
 from mlkit.batch.plan import make_plan
+from mlkit.batch.task import find_records
 from mlkit.notebooks import execute
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,17 +62,28 @@ def megabytes(notebook: Path, folder: Path) -> float:
 
 
 def kernel_seconds(folder: Path) -> float:
-    """What a notebook that does nothing takes: its kernel's start and end."""
+    """What a notebook that does nothing takes, two of them at once: its kernel's start and end."""
     empty = folder / "empty.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("pass")]), empty)
-    return statistics.median(execute(empty, folder / "ran.ipynb").seconds for _ in range(5))
+    cell = nbformat.v4.new_code_cell("a = 0", metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), empty)
+    table = run_grid(empty, {"a": range(20)}, folder / "empty", workers=2, pages=False, progress=False)
+    return table["duration"].median()
+
+
+def last_wait(folder: Path) -> float:
+    """Seconds that one of two workers had nothing left to do while the other was at its last run."""
+    records = find_records(open_folder(folder), [path.name for path in folder.glob("*.ipynb")]).values()
+    *_, one, other = sorted(datetime.fromisoformat(record["started"]).timestamp() + record["duration"]
+                            for record in records)
+    return other - one
 
 
 def of_a_run(wall: float, folder: Path, count: int, kernel: float, at_once: int = 2) -> dict:
     """The overhead of a batch: the seconds of its workers that were neither cells nor kernels' starts."""
     work = cell_seconds(folder)
     overhead = at_once * wall - work - count * kernel
-    return {"wall": wall, "work": work, "overhead a run": overhead / count, "share": overhead / work}
+    return {"wall": wall, "work": work, "overhead a run": overhead / count, "share": overhead / work,
+            "wait": last_wait(folder)}
 
 
 def in_one_command(notebook: Path, grid: dict, out: Path) -> float:
@@ -232,7 +244,8 @@ def plan_of(runs: int, workers: int, seconds: float, overhead: float, scheduler_
 
 
 def overhead(found: dict) -> str:
-    return f"{found['overhead a run']:.2f} s a run, {found['share']:.1%} of the cells' time"
+    return (f"{found['overhead a run']:.2f} s a run, {found['share']:.1%} of the cells' time "
+            f"({found['wait']:.0f} s in all is one worker's wait for the other's last run)")
 
 
 def report(found: dict, options) -> str:
@@ -244,7 +257,7 @@ def report(found: dict, options) -> str:
     rows = [
         (f"{count} runs of {options.notebook.stem}, 2 workers: wall", f"{here['wall']:,.0f} s"),
         ("their cells' own time, in all", f"{here['work']:,.0f} s"),
-        ("a kernel's start and end", f"{kernel:.2f} s"),
+        ("a kernel's start and end, two at once", f"{kernel:.2f} s"),
         ("memory of a run's kernel, at most", f"{found['megabytes']:,.0f} MB"),
         ("overhead beyond one kernel start a run", overhead(here)),
         ("the same on a scheduler and two worker processes: wall", f"{there['wall']:,.0f} s"),

@@ -101,8 +101,8 @@ class Cluster:
         """The runs' records; a dead worker's are done by others. Raises BatchError if the scheduler goes."""
         from distributed import KilledWorker, as_completed
 
-        waiting, names = iter(runs), {run.name: run for run in runs}
-        futures = as_completed([self._submit(job, run) for run in islice(waiting, IN_FLIGHT)], loop=self.client.loop,
+        waiting, names = enumerate(runs), {run.name: run for run in runs}
+        futures = as_completed([self._submit(job, *each) for each in islice(waiting, IN_FLIGHT)], loop=self.client.loop,
                                raise_errors=False)
         for future in futures:
             run = names[future.key.removeprefix(job.batch + " ")]
@@ -117,11 +117,12 @@ class Cluster:
                 raise BatchError(f"the scheduler is gone or dropped the batch ({future.status}); finished runs are "
                                  "kept: run it again when it is back")
             if another := next(waiting, None):
-                futures.add(self._submit(job, another))
+                futures.add(self._submit(job, *another))
             yield record
 
-    def _submit(self, job: Job, run: Run):
-        return self.client.submit(perform, job, run, key=f"{job.batch} {run.name}", pure=False)
+    def _submit(self, job: Job, number: int, run: Run):
+        """In the grid's order: Dask would take what comes within a moment by the names of its keys."""
+        return self.client.submit(perform, job, run, key=f"{job.batch} {run.name}", priority=-number, pure=False)
 
 
 def _knock(address: str) -> None:

@@ -74,7 +74,7 @@ def perform(job: Job, run: Run) -> dict:
     known = find_records(place, [run.name]).get(run.name)
     if is_finished(known, run.identity) and (not job.again or known["batch"] == job.batch):
         return known
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     with tempfile.TemporaryDirectory(prefix="mlkit-", dir=job.scratch, ignore_cleanup_errors=True) as folder:
         outcome, attempts, notebook = _execute(job, run, Path(folder))
     _check_code(job)        # a kernel imports as it goes: what it ran would be neither version
