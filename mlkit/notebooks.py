@@ -12,8 +12,10 @@ import logging
 import math
 import os
 import re
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,9 +159,10 @@ def private_kernels(manager_class, *, scratch: str | None = None, variables: dic
     class PrivateKernelManager(manager_class):
         def __init__(self, **options):
             super().__init__(**options)
-            self._folder = tempfile.TemporaryDirectory(prefix="mlkit-", dir=scratch, ignore_cleanup_errors=True)
-            self.connection_file = os.path.join(self._folder.name, "kernel.json")
-            address = os.path.join(self._folder.name, "k")
+            folder = tempfile.mkdtemp(prefix="mlkit-", dir=scratch)
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            self.connection_file = os.path.join(folder, "kernel.json")
+            address = os.path.join(folder, "k")
             if os.name == "posix" and len(address) < LONGEST_SOCKET_PATH:
                 self.transport, self.ip = "ipc", address
 

@@ -1,5 +1,6 @@
 """Running notebooks: the course goes on after a failure, and parameters are checked before anything starts."""
 
+import gc
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from mlkit.batch import MIME, ParameterError, check_parameters, parameters_of, record, recorded
 from mlkit.cli import main, readable
 from mlkit.course import run_course
-from mlkit.notebooks import merge_streams
+from mlkit.notebooks import execute, merge_streams
 
 PARAMETERS = """\
 symbol = "GE"            # any instrument of `mlkit data`
@@ -122,6 +123,15 @@ def test_streams_are_merged_as_nbclient_does_and_a_long_line_takes_no_time():
     long, begun = cell(("stdout", "y" * 1_000_000)), time.perf_counter()
     merge_streams(long)
     assert time.perf_counter() - begun < 5 and len(long.outputs[0].text) == 1_000_000
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_run_leaves_nothing_behind(tmp_path):
+    """A folder taken away only by the garbage collector's warning would make some later test red."""
+    (tmp_path / "scratch").mkdir()
+    outcome = execute(write(tmp_path / "lesson.ipynb", "1"), tmp_path / "ran.ipynb", scratch=str(tmp_path / "scratch"))
+    gc.collect()
+    assert outcome.status == "ok" and not list((tmp_path / "scratch").iterdir())
 
 
 def test_given_parameters_arrive_as_what_they_are(tmp_path):
