@@ -469,7 +469,7 @@ def test_overlaps_are_counted_as_by_looking_at_every_pair(seed):
         for fold, (train, test) in enumerate(splitter.split(table), 1):
             rows = overlapping(train, test, index, ends.to_list())
             if rows:
-                expected[f"fold {fold}"] = index[min(rows)], f"on {len(rows)} of {len(train)} rows"
+                expected[f"fold {fold}"] = index[min(rows)], f" {len(train)} rows that fold {fold} trains on, {len(rows)} have"
         found = {row.column: row for row in report.findings.itertuples()}
         assert list(found) == list(expected) and report.clean == (not expected)
         for fold, (first, words) in expected.items():
@@ -486,7 +486,7 @@ def test_half_open_intervals_and_both_sides_of_the_test():
     report = audit_split([(np.r_[0:12], fold)], table, ends)
     assert set(report.findings["kind"]) == {"shared", "overlap"}
     assert "trains on 2 of the 10 rows it tests, the first on 2024-01-11" in report.findings["detail"][0]
-    assert "trains on 1 of 12 rows whose labels" in report.findings["detail"][1]
+    assert "rows that fold 1 trains on, 1 have labels that reach" in report.findings["detail"][1]
 
 
 def test_a_gap_of_rows_does_not_purge_labels_of_varying_length():

@@ -5,7 +5,7 @@
 >>> days = pd.date_range("2024-01-01", periods=60)
 >>> X, end = pd.DataFrame({"x": 0.0}, days), pd.Series(days + pd.Timedelta("3D"), days)
 >>> audit_split(TimeSeriesSplit(2), X, end).findings["detail"][0].split(":")[0]
-'Fold 1 trains on 2 of 20 rows whose labels reach into the test'
+'Of the 20 rows that fold 1 trains on, 2 have labels that reach into the test'
 >>> audit_split(TimeSeriesSplit(2, gap=2), X, end).clean
 True
 """
@@ -54,8 +54,8 @@ def audit_split(splitter, X, label_end, y=None) -> LeakageReport:
         if len(meets):
             first = meets[np.argmin(start[meets])]
             rows.append(("overlap", f"fold {fold}", index[first],
-                         f"Fold {fold} trains on {len(meets):,} of {len(train):,} rows whose labels reach into the "
-                         f"test: the first is decided on {day(index[first])} and known on {day(ends[first])}. Purge "
+                         f"Of the {len(train):,} rows that fold {fold} trains on, {len(meets):,} have labels that reach "
+                         f"into the test: the first is decided on {day(index[first])} and known on {day(ends[first])}. Purge "
                          "them: a training label has to end before the test begins, or begin after the test's end."))
         counts = [counts[0] + 1, counts[1] + bool(len(both) or len(meets)), 0]
     if not counts[0]:

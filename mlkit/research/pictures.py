@@ -18,7 +18,8 @@ def plot_folds(found):
     score = "accuracy" if is_direction else "R2"
     means = folds[["train_score", "test_score"]].mean()
     axis.set(xlabel="date, the middle of what was tested", ylabel=f"{score} of the fold")
-    axis.set_title(f"{score} {means['train_score']:.3f} in training, {means['test_score']:.3f} out of sample", loc="left")
+    axis.set_title(f"{score} {means['train_score']:.3f} in training, {means['test_score']:.3f} out of sample: the folds' "
+                   "means", loc="left")
     axis.legend(frameon=False)
     return fig
 
