@@ -52,8 +52,13 @@ def report(root: Path = ROOT) -> int:
     if failed:
         print(f"\n{failed} to cure. Begin with the first, then run mlkit doctor again: one fault often makes the next.")
     else:
-        print("\nAll that the course needs is here. Go on with `make lab`.")
+        print("\nAll that the course needs is here." + " Go on with `make lab`." * _is_checkout(root))
     return int(bool(failed))
+
+
+def _is_checkout(root: Path) -> bool:
+    """Whether this is the course's folder; else mlkit was installed from a wheel, which has no requirements.txt."""
+    return (root / "requirements.txt").is_file()
 
 
 def python(root: Path, version=sys.version_info):
@@ -70,16 +75,20 @@ def python(root: Path, version=sys.version_info):
 
 
 def packages(root: Path):
-    """Whether what is installed is what requirements.txt pins."""
-    pins, unread = _pins(root / "requirements.txt")
+    """Whether what is installed is what requirements.txt pins, or what the wheel that mlkit came in asks for."""
+    if _is_checkout(root):
+        pins, unread = _pins(root / "requirements.txt")
+        rest = f" ({unread} more depend on the system, and without `packaging` cannot be read)" if unread else ""
+        asks, more = "requirements.txt pins it", "\nif that fails: delete the folder .venv, then make lab"
+    else:
+        pins, rest, asks, more = _requirements(), "", "mlkit asks for it", ""
     wrong = list(_wrong(pins))
-    rest = f" ({unread} more depend on the system, and without `packaging` cannot be read)" if unread else ""
     if not wrong:
-        yield Line("OK", "packages", f"{len(pins)}, each as requirements.txt pins it{rest}")
+        yield Line("OK", "packages", f"{len(pins)}, each as {asks}{rest}")
         return
     shown = wrong[:SHOWN] + ([f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else [])
-    yield Line("FAIL", "packages", "\n".join([f"{len(wrong)} of {len(pins)} are not as pinned{rest}", *shown]),
-               _install(root, "requirements.txt") + "\nif that fails: delete the folder .venv, then make lab")
+    yield Line("FAIL", "packages", "\n".join([f"{len(wrong)} of {len(pins)} are not as wanted{rest}", *shown]),
+               _install(root) + more)
 
 
 def optional(root: Path):
@@ -108,41 +117,67 @@ def _pins(file: Path) -> tuple[dict[str, str], int]:
     return pins, unread
 
 
+def _requirements() -> dict[str, str]:
+    """Name -> versions, such as ">=3.0,<4", that the installed mlkit asks for here; extras are left out."""
+    reader = _packaging("requirements", "Requirement")
+    if not reader:
+        return {"packaging": ">=0"}
+    try:
+        asked = [reader(text) for text in metadata.requires("mlkit") or []]
+    except metadata.PackageNotFoundError:
+        return {"mlkit": ">=0"}
+    return {each.name: str(each.specifier) for each in asked if not each.marker or each.marker.evaluate({"extra": ""})}
+
+
 def _marker_reader():
     """A function that says whether a condition such as `os_name == 'nt'` holds; None where no package reads them."""
-    for source in ("packaging.markers", "pip._vendor.packaging.markers"):
+    marker = _packaging("markers", "Marker")
+    return marker and (lambda text: marker(text).evaluate())
+
+
+def _packaging(module: str, name: str):
+    """A class of `packaging`, pip's own copy if there is no other; None where there is neither."""
+    for source in ("packaging", "pip._vendor.packaging"):
         try:
-            marker = __import__(source, fromlist=["Marker"]).Marker
+            return getattr(__import__(f"{source}.{module}", fromlist=[name]), name)
         except ImportError:
             continue
-        return lambda text: marker(text).evaluate()
     return None
 
 
 def _wrong(pins: dict[str, str]):
-    """What differs from the pins, in words."""
+    """What differs from the versions wanted, in words."""
     for name, wanted in pins.items():
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
             yield f"{name}: not installed, {wanted} wanted"
             continue
-        if not found or found.partition("+")[0] != wanted:      # "2.13.0+cpu" is a 2.13.0
+        if not found or not _fits(found, wanted):
             yield f"{name}: {found or 'a broken version'} installed, {wanted} wanted"
 
 
+def _fits(found: str, wanted: str) -> bool:
+    if wanted[:1].isdigit():
+        return found.partition("+")[0] == wanted      # "2.13.0+cpu" is a 2.13.0
+    return _packaging("specifiers", "SpecifierSet")(wanted).contains(found, prereleases=True)
+
+
 def data(root: Path):
-    """Whether the bundled data are those whose checksums stand in data/SOURCES.md."""
-    sources = root / "data" / "SOURCES.md"
+    """Whether the bundled data are those whose checksums stand in their SOURCES.md."""
+    checkout = (root / "data").is_dir() or _is_checkout(root)
+    folder = root / "data" if checkout else Path(sys.prefix, "share", "mlkit")       # where a wheel puts them
+    sources = folder / "SOURCES.md"
     if not sources.is_file():
-        yield Line("FAIL", "data", "data/SOURCES.md is not here", "git checkout -- data")
+        yield Line("FAIL", "data", f"{_short(sources, root)} is not here",
+                   "git checkout -- data" if checkout else _install(root))
         return
     sums = {found["file"]: found["sum"] for found in CHECKSUM.finditer(sources.read_text(encoding="utf-8"))}
     bad = [f"{name} is {fault}" for name, wanted in [*sums.items(), ("catalogue.csv", None)]
-           for fault in [_fault(root / "data" / name, wanted)] if fault]
+           for fault in [_fault(folder / name, wanted)] if fault]
     if bad:
         names = " ".join(f"data/{each.split()[0]}" for each in bad)
-        yield Line("FAIL", "data", "\n".join(bad), f"git checkout -- {names}")
+        yield Line("FAIL", "data", "\n".join(bad), f"git checkout -- {names}" if checkout else _install(root))
     else:
         yield Line("OK", "data", f"{len(sums)} files with the checksums of data/SOURCES.md")
 
@@ -162,15 +197,15 @@ def kernel(root: Path):
         answer = _ask_kernel(IN_KERNEL, said)
     except Exception as error:      # whatever is broken in there, it is a line of the report
         reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-        yield Line("FAIL", "kernel", f"does not start: {reason}", _install(root, "requirements.txt"))
+        yield Line("FAIL", "kernel", f"does not start: {reason}", _install(root))
         return
     place = Path("".join(said).strip() or ".").resolve().parent.parent
     if answer["status"] != "ok":
         yield Line("FAIL", "kernel", f"starts, but cannot import mlkit: {answer['ename']}: {answer['evalue']}",
-                   _install(root, "requirements.txt"))
+                   _install(root))
     elif place != root:
         yield Line("FAIL", "kernel", f"starts, but its mlkit is that of {place}, not of {root}",
-                   _install(root, "requirements.txt"))
+                   _install(root))
     else:
         yield Line("OK", "kernel", f"started, and imported mlkit, in {time.perf_counter() - begin:.1f} s")
 
@@ -201,8 +236,8 @@ def _ask_kernel(code: str, said: list) -> dict:
 
 
 def writing(root: Path):
-    """Whether lessons can be saved and runs be kept."""
-    for name in ("notebooks", "runs"):
+    """Whether lessons can be saved and runs be kept, in the course's folder."""
+    for name in ("notebooks", "runs") if _is_checkout(root) else ():
         folder = root / name if (root / name).exists() or name == "notebooks" else root
         try:
             with tempfile.TemporaryFile(dir=folder):
@@ -213,10 +248,13 @@ def writing(root: Path):
                        "course to your home folder)")
 
 
-def _install(root: Path, file: str) -> str:
+def _install(root: Path) -> str:
     """How to have what the course needs."""
+    if not _is_checkout(root):
+        return (f"{sys.executable} -m pip install --force-reinstall --no-index --find-links wheels mlkit\n"
+                "where `wheels` is the folder of wheels it was installed from")
     made = "" if _own_python(root) or Path(sys.prefix) == root / ".venv" else "make lab (it makes .venv), or: "
-    return made + _pip(root, file)
+    return made + _pip(root, "requirements.txt")
 
 
 def _pip(root: Path, *files: str) -> str:

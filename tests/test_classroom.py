@@ -164,6 +164,24 @@ def test_a_students_work_is_not_overwritten(tmp_path):
     assert "return 7" in path.read_text(encoding="utf-8") and len(list(tmp_path.iterdir())) == 2
 
 
+def test_week_after_week_goes_into_one_folder_beside_the_lessons(tmp_path):
+    """Its page lists all that were handed out so far; a page with a teacher's own words is not overwritten."""
+    exercises = tmp_path / "course" / "exercises"
+    shutil.copytree(ROOT / "notebooks", exercises.parent, ignore=shutil.ignore_patterns("exercises"))
+    for name in LESSONS[1:3]:
+        done = mlkit("release", "--out", exercises, name)
+        assert done.exit_code == 0, done.output
+        notebook = (exercises / f"{name}.ipynb").read_text(encoding="utf-8")
+        links = re.findall(r"\]\(([\w./]+)\)", notebook)
+        assert links and all((exercises / link).exists() for link in links)
+    page = (exercises / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\* \[(\w+)\]", page, re.MULTILINE) == LESSONS[1:3]
+    (exercises / "README.md").write_text(page + "Hand in by Friday.\n", encoding="utf-8")
+    done = mlkit("release", "--out", exercises, LESSONS[3])
+    assert done.exit_code == 1 and "other files named README.md" in done.output
+    assert (exercises / "README.md").read_text(encoding="utf-8").endswith("Friday.\n")
+
+
 def test_without_the_solutions_the_commands_say_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(students, "SOURCES", tmp_path)
     done = mlkit("release", "--out", tmp_path / "out", CLASS)
@@ -193,10 +211,15 @@ def test_the_wheel_has_the_course_and_no_solution(tmp_path):
     share = next(path for path in installed.rglob("share/mlkit"))
     code = (f"import sys; sys.path.insert(0, {str(installed)!r}); sys.prefix = {str(share.parents[1])!r}\n"
             f"import mlkit; from mlkit.exercises import checker\nassert mlkit.__file__.startswith({str(installed)!r})\n"
-            f"checker({CLASS!r}).q1.solution(); print(len(mlkit.load_bars('GE')))")
+            f"checker({CLASS!r}).q1.solution(); print(len(mlkit.load_bars('GE')))\n"
+            "from mlkit import doctor\n"
+            "for check in (doctor.packages, doctor.data, doctor.writing, doctor.optional):\n"
+            "    print(*check(doctor.ROOT), sep='\\n')")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
                           env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"})
     assert "ask whoever gave you this exercise" in done.stdout and "12113" in done.stdout, done.stderr
+    assert re.findall(r"^\S+ +(\w+)", done.stdout.partition("12113")[2], re.MULTILINE) == ["packages", "data"]
+    assert done.stdout.count("\nOK  ") == 2, done.stdout
 
 
 # ---- a class is graded
@@ -433,6 +456,18 @@ def test_a_spreadsheet_works_nothing_out_and_a_text_comes_back(tmp_path, text):
     assert row["error"].startswith("two lines [31m more x") and len(row["error"]) == 1000
 
 
+def test_a_gradebook_that_cannot_be_read_is_not_graded_over(tmp_path):
+    """A spreadsheet put semicolons between its columns; the points changed in it by hand would be lost."""
+    notebook_of(CLASS, tmp_path / "submissions" / "ann")
+    path = tmp_path / "gradebook.csv"
+    write_gradebook(path, [ROW])
+    path.write_text(saved := path.read_text(encoding="utf-8").replace(",", ";"), encoding="utf-8")
+    done = mlkit("grade", tmp_path / "submissions", "--out", path)
+    assert done.exit_code == 1 and "no column student" in done.output and "UTF-8 with commas" in done.output
+    assert str(path) in done.output and "another --out" in done.output
+    assert path.read_text(encoding="utf-8") == saved and len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize("text, told", [("", "no rows"), ("name,points\nann,3\n", "no column student"),
                                         ("\x00\xff", "")])
 def test_a_file_that_is_no_gradebook_is_told(tmp_path, text, told):
@@ -516,6 +551,16 @@ print(refused, subprocess.run(["cat", "theirs/file"], capture_output=True).retur
     assert (tmp_path / "theirs" / "file").exists() and (tmp_path / "mine" / "new").read_text(encoding="utf-8") == "x"
 
 
+@pytest.mark.parametrize("known, told", [(0, "no Landlock: a submission can read and write what you can"),
+                                         (3, "an old Landlock: a submission can open TCP connections"),
+                                         (5, "an old Landlock: a submission can send signals"), (6, "")])
+def test_an_older_landlock_is_told(tmp_path, monkeypatch, known, told):
+    monkeypatch.setattr(landlock, "version", lambda: known)
+    done = mlkit("grade", tmp_path, "--out", tmp_path / "g.csv")
+    assert told in done.output and ("Landlock" in done.output) == bool(told)
+    assert ("6.7" in done.output) == (0 < known < 4) and ("6.12" in done.output) == (0 < known < 6)
+
+
 # ---- docs/teaching.md
 
 TEACHING = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
@@ -534,6 +579,40 @@ def test_the_plan_has_every_lesson_and_its_minutes():
         for folder, stated in ((ROOT / "notebooks", minutes), (SOURCES, exercise)):
             path = folder / f"{lesson}.ipynb"
             assert not path.exists() or minutes_of(path) == stated, path
+
+
+def test_a_week_fits_its_minutes():
+    rows = re.findall(r"^\| \d+ \| \w+ \| (\d+) \| (\d+) \|$", TEACHING, re.MULTILINE)
+    lesson, exercise = (sorted(map(int, column)) for column in zip(*rows))
+    spans = [[int(least or most), int(most)] for least, most in
+             re.findall(r"^\| \D+ \| (?:(\d+) to )?(\d+) \|$", TEACHING, re.MULTILINE)]
+    guess, _, talk, _ = spans
+    assert spans == [guess, [lesson[0], lesson[-1]], talk, [exercise[0], exercise[-1]]]
+    assert guess[1] + 1.5 * lesson[-1] + talk[1] <= int(re.search(r"Plan (\d+) minutes", TEACHING)[1])
+
+
+def test_the_folder_for_a_room_holds_the_course_and_nothing_of_ones_own(tmp_path):
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    (tmp_path / "notebooks" / ".progress.json").write_text("{}", encoding="utf-8")
+    line = re.search(r"^mkdir -p course && .*$", TEACHING, re.MULTILINE)[0]
+    line = line.replace(".venv/bin/mlkit", f"{sys.executable} -m mlkit")
+    subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True)
+    names = {str(path.relative_to(tmp_path / "course")) for path in (tmp_path / "course").rglob("*") if path.is_file()}
+    lessons_there = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert names == lessons_there | {"exercises/README.md"} | {f"exercises/{lesson}.ipynb" for lesson in LESSONS}
+
+
+def test_what_a_link_leads_to_is_not_collected(tmp_path):
+    """The page's loop, without sudo, over plain folders: bob links to what ann did."""
+    one = notebook_of(CLASS, tmp_path / "home/jupyter-ann/course/exercises")
+    other = tmp_path / "home/jupyter-bob/course/exercises"
+    other.mkdir(parents=True)
+    (other / one.name).symlink_to(one)
+    loop = re.search(r"^for home in .*?done$", TEACHING, re.MULTILINE | re.DOTALL)[0]
+    loop = loop.replace("sudo -u $name ", "").replace("/home/", f"{tmp_path}/home/")
+    subprocess.run(["bash", "-c", loop], cwd=tmp_path, check=True)
+    found, _ = find_submissions(tmp_path / "submissions", LESSONS)
+    assert {name: len(those) for name, those in found.items()} == {"jupyter-ann": 1, "jupyter-bob": 0}
 
 
 def test_the_commands_it_names_exist():

@@ -51,10 +51,29 @@ def test_another_python_than_the_courses_own_is_told(folder):
 
 def test_packages_that_are_missing_or_of_another_version(folder):
     [line] = doctor.packages(folder)
-    assert line.status == "FAIL" and line.found.startswith("2 of 2 are not as pinned")
+    assert line.status == "FAIL" and line.found.startswith("2 of 2 are not as wanted")
     assert f"pytest: {pytest.__version__} installed, 0.1 wanted" in line.found
     assert "no-such-package: not installed, 1.0 wanted" in line.found and "other-world" not in line.found
     assert line.cure.splitlines()[0].endswith("-m pip install -r requirements.txt")
+
+
+def test_from_a_wheel_what_mlkit_asks_for_is_looked_at(tmp_path, monkeypatch):
+    """No requirements.txt, no folder of notebooks and no data beside the package."""
+    asked = [f"pytest=={pytest.__version__}", "click>=8", "no-such-package<9,>=2",
+             'other-world; sys_platform == "none"', 'pandas<1; extra == "test"', "numpy<1"]
+    monkeypatch.setattr(doctor.metadata, "requires", {"mlkit": asked}.get)
+    [line] = doctor.packages(tmp_path)
+    assert line.status == "FAIL" and line.found.splitlines()[0] == "2 of 4 are not as wanted"
+    assert "no-such-package: not installed, <9,>=2 wanted" in line.found and ", <1 wanted" in line.found
+    assert "--no-index --find-links wheels mlkit" in line.cure
+    del asked[2:]
+    assert next(doctor.packages(tmp_path)).status == "OK"
+    assert not [*doctor.writing(tmp_path), *doctor.optional(tmp_path)]
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    missing = next(doctor.data(tmp_path))
+    assert missing.found == "share/mlkit/SOURCES.md is not here" and missing.cure == line.cure
+    shutil.copytree(ROOT / "data", tmp_path / "share" / "mlkit")
+    assert next(doctor.data(tmp_path)).status == "OK"
 
 
 def test_a_package_whose_condition_holds_is_wanted(folder):

@@ -13,12 +13,14 @@ import nbformat
 import pandas as pd
 import pytest
 from commands import MADE, PAGES, ROOT, blocks, commands_of, inline_commands, make, run_command, text_of
+from figures import is_exempt
 from nbformat.v4 import new_code_cell, new_notebook
 
 from mlkit.batch.cluster import IN_FLIGHT
 from mlkit.batch.folder import TAIL
 from mlkit.batch.grid import RENDERED
 from mlkit.batch.page import MOST_ROWS
+from mlkit.course import committed_notebooks
 from mlkit.start import lessons
 
 README, MAKEFILE = text_of("README.md"), text_of("Makefile")
@@ -161,6 +163,12 @@ def test_every_speed_is_in_the_measured_table():
     assert re.search(rf"\| mlkit, `sweep`.* \| {seconds} \|", table)
 
 
+def test_all_but_three_cells_of_the_notebooks_are_compared():
+    cells = [cell for path in committed_notebooks(ROOT / "notebooks") for cell in nbformat.read(path, as_version=4).cells]
+    assert "compares all but three cells" in text_of("docs/engine.md")
+    assert [cell.id for cell in cells if cell.cell_type == "code" and is_exempt(cell)] == ["times", "deep", "lessons"]
+
+
 def test_what_is_said_of_scaling_is_so():
     """The constants are the code's; the measured batch lost no run, did none twice and gave the same table twice."""
     text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
@@ -176,7 +184,7 @@ def test_the_picture_and_the_figures_under_it_are_those_of_the_lesson():
     caption = re.search(r"\*Lesson 00: (.*?)\*\n", README, re.DOTALL).group(1)
     lesson = text_of("notebooks/00_first_ml_strategy.ipynb")
     figures = re.findall(r"\d[\d,]*\d", caption)
-    assert len(figures) == 4 and all(figure in lesson for figure in figures), figures
+    assert len(figures) == 6 and all(figure in lesson for figure in figures), figures
     pictures = [output["data"]["image/png"].strip() for cell in json.loads(lesson)["cells"] if cell["id"] == "waterfall"
                 for output in cell["outputs"] if "image/png" in output["data"]]
     assert [base64.b64decode(picture) for picture in pictures] == [(ROOT / "docs" / "waterfall.png").read_bytes()], (

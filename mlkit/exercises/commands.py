@@ -19,7 +19,7 @@ def exercises():
 
     \b
     Example, a week of a course (docs/teaching.md has the whole term):
-      mlkit exercises release --out handout 01_leakage
+      mlkit exercises release --out course/exercises 01_leakage
       mlkit exercises grade submissions --out gradebook.csv
       mlkit exercises report gradebook.csv
     """
@@ -36,8 +36,8 @@ def release(lessons, out):
 
     \b
     Example:
-      mlkit exercises release --out handout
-      mlkit exercises release --out handout 01_leakage 02_overfitting
+      mlkit exercises release --out course/exercises
+      mlkit exercises release --out course/exercises 01_leakage 02_overfitting
     """
     names = _named(lessons)
     _require_nbgrader()
@@ -85,8 +85,9 @@ def grade(submissions, lessons, out, timeout, cell_timeout, memory, workers, aga
 
     if os.name == "nt":
         raise click.ClickException("grading needs the limits of Linux or macOS: on Windows, run it in WSL")
-    if not landlock.version():
-        click.echo("This system has no Landlock: a submission can read and write what you can, the solutions among it "
+    able = landlock.lacking(version := landlock.version())
+    if able:
+        click.echo(f"This system has {'an old' if version else 'no'} Landlock: a submission can {able} "
                    "(docs/teaching.md).", err=True)
     with _told():
         graded = grade_all(submissions, out, names, limits=Limits(timeout, cell_timeout, memory), workers=workers or 0,

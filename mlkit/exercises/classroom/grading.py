@@ -82,8 +82,8 @@ def grade(folder: Path, out: Path, names=None, *, limits: Limits = Limits(), wor
 
     Raises
     ------
-    ValueError if there is no student's folder, FileNotFoundError if the solutions are not installed. An interrupt
-    writes what is graded so far; the next run goes on from there.
+    ValueError if there is no student's folder or `out` is no gradebook, FileNotFoundError if the solutions are not
+    installed. An interrupt writes what is graded so far; the next run goes on from there.
     """
     known = list(names or lessons())
     students, loose = find_submissions(folder, lessons())
@@ -111,11 +111,14 @@ def grade(folder: Path, out: Path, names=None, *, limits: Limits = Limits(), wor
 
 
 def _old_rows(out: Path) -> dict[str, list[dict]]:
-    """Key -> rows of the gradebook that is there; none if it is no gradebook."""
+    """Key -> rows of the gradebook that is there; none if there is none. Raises ValueError if it cannot be read."""
+    if not out.exists():
+        return {}
     try:
         rows = read_gradebook(out)
-    except (OSError, ValueError):
-        return {}
+    except ValueError as error:
+        raise ValueError(f"{error}. Nothing was graded: if a spreadsheet saved it, save it again as CSV in UTF-8 with "
+                         "commas; else take another --out") from error
     keys = {row["key"] for row in rows} - {""}
     return {key: [row for row in rows if row["key"] == key] for key in keys}
 

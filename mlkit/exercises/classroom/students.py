@@ -122,14 +122,16 @@ def secret_lines(source: dict, begin: str = BEGIN, end: str = END) -> list[str]:
 def release(names, out: Path) -> list[Path]:
     """Write the students' notebooks, never run, and a page for the students into a folder; returns what was written.
 
-    Raises ValueError where a notebook may not be handed out, and FileExistsError where another file has the name
-    of one: somebody may have worked in it.
+    The page lists those of earlier weeks in the folder, too, and takes their page's place. Raises ValueError where a
+    notebook may not be handed out, and FileExistsError where another file has the name of one: somebody may have
+    worked in it.
     """
     texts = {f"{name}.ipynb": text for name, text in student_notebooks(names).items()}
-    table = "\n".join(f"* [{name}]({name}.ipynb): {_how_much(name)}" for name in names)
+    listed = [name for name in lessons() if name in names or (out / f"{name}.ipynb").exists()]
+    table = "\n".join(f"* [{name}]({name}.ipynb): {_how_much(name)}" for name in listed)
     texts["README.md"] = README.format(table=table, stub=STUB)
-    others = [name for name, text in texts.items()
-              if (out / name).exists() and (out / name).read_text(encoding="utf-8") != text]
+    there = {name: (out / name).read_text(encoding="utf-8") for name in texts if (out / name).exists()}
+    others = [name for name, text in there.items() if text != texts[name] and not _is_page(text)]
     if others:
         raise FileExistsError(f"{out} holds other files named {', '.join(others)}, perhaps with somebody's work: "
                               "nothing was written; take another folder, or move them away")
@@ -137,6 +139,12 @@ def release(names, out: Path) -> list[Path]:
     for name, text in texts.items():
         (out / name).write_text(text, encoding="utf-8", newline="\n")
     return [out / name for name in texts]
+
+
+def _is_page(text: str) -> bool:
+    """Whether `release` wrote this page, whatever it lists; one edited since is somebody's."""
+    before, after = README.replace("{stub}", STUB).split("{table}")
+    return text.startswith(before) and text.endswith(after)
 
 
 def _how_much(lesson: str) -> str:
