@@ -1,7 +1,7 @@
 """What a batch costs beside its notebooks' own time, on this machine and on a Dask cluster, and what that says of a
 larger one. Writes the table of docs/scaling.md.
 
-    python benchmarks/batch.py                      # 40 capstones, three times: an hour on two cores
+    python benchmarks/batch.py                      # 40 capstones, three times: a quarter of an hour
     python benchmarks/batch.py --instruments GE,IBM --models ridge,logistic --results 1000 --print      # a look
 
 It runs a grid in one command; again with a planted failure, killed half way and resumed; and on a scheduler with two
