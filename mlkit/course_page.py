@@ -1,64 +1,61 @@
-"""Pages for the browser: each executed notebook as HTML, and the one index that links them.
+"""Pages for the browser, all of one style: each executed notebook as HTML, and the one index that links them.
 
 They load nothing from anywhere: the course is read offline, from a folder, by a
 link or by double click.
 """
 
+from __future__ import annotations
+
 import html
+import re
 from functools import cache
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from mlkit.batch import format_value, recorded
 from mlkit.notebooks import Outcome
 
-TEMPLATES = Path(__file__).with_name("pages") / "nbconvert"
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup
 
-STYLE = """body { font: 16px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 70rem; margin: 2rem auto;
-  padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; }
-caption { text-align: left; padding-bottom: .5rem; }
-th, td { text-align: left; vertical-align: top; padding: .5rem .75rem; border-bottom: 1px solid #d5dae0; }
-small { color: #59636e; }
-tr.failed { background: #fdecea; }
-@media (max-width: 45rem) { h1 { font-size: 1.5rem; } }
-"""
+PAGES = Path(__file__).with_name("pages")
+HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 
-INDEX = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>mlkit: the course</title>
-<style>
-$style.time { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-dl { display: grid; grid-template-columns: fit-content(60%) 1fr; gap: 0 1rem; margin: 0; font-size: .875rem; }
-dd { margin: 0; font-variant-numeric: tabular-nums; }
-dt, dd, code, small { overflow-wrap: anywhere; }
-td p { margin: 0 0 .5rem; }
-@media (max-width: 45rem) {
-  table, caption, tbody, tfoot, tr, tr > * { display: block; border: 0; padding: 0; }
-  thead { display: none; }
-  tr { border-bottom: 1px solid #d5dae0; padding: .75rem .25rem; }
-  .status, .time { display: inline-block; margin: .25rem .75rem .5rem 0; }
-}
-</style>
-</head>
-<body>
-<h1>The course, as it ran here</h1>
-<table>
+INDEX = Template("""<h1>The course, as it ran here</h1>
+<table class="rows stacked">
 <caption>$summary</caption>
-<thead><tr><th>Lesson</th><th>Status</th><th class="time">Time</th><th>What it found</th></tr></thead>
+<thead><tr><th>Lesson</th><th>Status</th><th class="number">Time</th><th>What it found</th></tr></thead>
 <tbody>
 $rows
 </tbody>
-<tfoot><tr><th>$all_lessons</th><td></td><th class="time">$total</th><td></td></tr></tfoot>
+<tfoot><tr><th>$all_lessons</th><td></td><th class="number">$total</th><td></td></tr></tfoot>
 </table>
 <p>To change something and run it again: <code>make lab</code>.</p>
-</body>
-</html>
 """)
+
+
+def html_page(title: str, body: str, template: str = "page.html.j2", **parts) -> str:
+    """A whole page with the one style sheet in it; title : text, body : HTML"""
+    return html_template(template).render(title=title, body=body, style=_style(), **parts)
+
+
+@cache
+def html_template(name: str):
+    """A template of `mlkit/pages`."""
+    from jinja2 import Environment, FileSystemLoader
+
+    return Environment(loader=FileSystemLoader(PAGES), autoescape=True, trim_blocks=True).get_template(name)
+
+
+@cache
+def _style() -> str:
+    """The rules of every page, and the colours of the words of code."""
+    from pygments.formatters import HtmlFormatter
+
+    colours = HtmlFormatter(style="default", nobackground=True).get_style_defs(".highlight")
+    return f"{(PAGES / 'style.css').read_text(encoding='utf-8')}{colours}\n"
 
 
 def render_notebook(executed: Path) -> Path:
@@ -73,16 +70,48 @@ def page_of(text: str, name: str) -> str:
     import nbformat
 
     notebook = nbformat.reads(text, as_version=4)
+    return html_page(title_of(notebook, Path(name)), str(soup_of(notebook)), kind="lesson")
+
+
+def soup_of(notebook) -> BeautifulSoup:
+    """The cells of a notebook as HTML, for a page of ours: every picture described, nothing wider than a phone."""
+    from bs4 import BeautifulSoup
+
     notebook.metadata.pop("widgets", None)      # live widgets need a kernel: the page shows their text
-    page, _ = _exporter().from_notebook_node(notebook, resources={"metadata": {"name": title_of(notebook, Path(name))}})
-    return page
+    describe_pictures(notebook)
+    body, _ = _exporter().from_notebook_node(notebook)
+    soup = BeautifulSoup(body, "html.parser")
+    for link in soup.select("a.anchor-link"):
+        link["aria-label"] = f"Link to {heading_text(link.parent)}"
+    for table in soup.select(".text_cell table"):
+        table.wrap(soup.new_tag("div", attrs={"class": "wide"}))
+    for text in soup.select(".output pre"):
+        if not re.search(r"\S {2,}\S", text.get_text()):      # no columns: sentences, which may be broken anywhere
+            text["class"] = "words"
+    return soup
+
+
+def heading_text(heading) -> str:
+    """The words of a heading, without its link's."""
+    return heading.get_text().rstrip("¶").strip()
+
+
+def describe_pictures(notebook) -> None:
+    """Give each picture without a description the words that stand beside it in the notebook."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            for kind in ("image/png", "image/svg+xml", "image/jpeg"):
+                if kind in output.get("data", {}):
+                    about = output.metadata.setdefault(kind, {})
+                    about.setdefault("alt", output.data.get("text/plain", ""))
 
 
 @cache
 def _exporter():
     from nbconvert import HTMLExporter
 
-    return HTMLExporter(template_name="course", extra_template_basedirs=[str(TEMPLATES)])
+    return HTMLExporter(template_name="basic", raw_template=(PAGES / "cells.html.j2").read_text(encoding="utf-8"),
+                        exclude_input_prompt=True, exclude_output_prompt=True)
 
 
 def title_of(notebook, path: Path) -> str:
@@ -113,8 +142,9 @@ def write_index(out: Path, outcomes: list[Outcome], waiting=()) -> Path:
     rows += [f'<tr><td>{html.escape(Path(path).stem)}</td><td class="status">waiting</td><td></td><td></td></tr>'
              for path in waiting]
     index = out / "index.html"
-    index.write_text(INDEX.substitute(style=STYLE, summary=summary, rows="\n".join(rows), total=total,
-                                      all_lessons="So far" if waiting else "Total"), encoding="utf-8")
+    body = INDEX.substitute(summary=summary, rows="\n".join(rows), total=total,
+                            all_lessons="So far" if waiting else "Total")
+    index.write_text(html_page("mlkit: the course", body), encoding="utf-8")
     return index
 
 
@@ -138,7 +168,7 @@ def _row(outcome: Outcome) -> str:
         where = f"<strong>{html.escape(outcome.cell)}</strong>: " if outcome.cell else ""
         found = f"<p>{where}<code>{html.escape(outcome.error)}</code></p>{found}"
     return (f'<tr class="{outcome.status}"><td>{title}</td><td class="status">{outcome.status}</td>'
-            f'<td class="time">{duration(outcome.seconds)}</td><td>{found}</td></tr>')
+            f'<td class="number">{duration(outcome.seconds)}</td><td>{found}</td></tr>')
 
 
 def duration(seconds: float) -> str:

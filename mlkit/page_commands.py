@@ -54,19 +54,26 @@ def dashboard(options):
 def site(out):
     """Write the lessons as web pages to read anywhere.
 
-    As they ran when they were committed, with search, contents and next/previous links; nothing is run. Ends with status 1 if a link leads nowhere.
+    As they were last saved, with search, contents and next/previous links; nothing is run.
+    Ends with status 1 if a link leads nowhere.
 
     \b
     Example:
       mlkit site
       mlkit site --out /tmp/course
     """
-    from mlkit.site import build_site
+    from mlkit.site import build_site, stray_links
 
     try:
         index = build_site("notebooks", out)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+    broken, elsewhere = stray_links(out)
+    for page, link in elsewhere:
+        click.echo(f"{page} links to the web, which is not there without a network: {link}", err=True)
+    if broken:
+        told = "; ".join(f"{page} to {link}" for page, link in broken)
+        raise click.ClickException(f"{index} is written, but has links that lead nowhere: {told}")
     click.echo(f"Open {index} in a browser; the folder can be copied anywhere.")
 
 

@@ -1,9 +1,10 @@
-"""The lessons as a folder of web pages, as they ran when they were committed: `make site`, `mlkit site`.
+"""The lessons as a folder of web pages, as they were last saved: `make site`, `mlkit site`.
 
 Nothing is run, and nothing is loaded from anywhere: the folder opens by double click, on a phone too, with search,
-contents and next/previous links. A link that leads nowhere is an error.
+contents and next/previous links.
 
-    build_site("notebooks", "runs/site")        # then open runs/site/index.html
+    build_site("notebooks", "runs/site")                # then open runs/site/index.html
+    broken, elsewhere = stray_links("runs/site")        # broken must be empty
 """
 
 from __future__ import annotations
@@ -14,26 +15,17 @@ import re
 import shutil
 import sys
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
+from mlkit.course_page import HEADINGS, PAGES, heading_text, html_page, html_template, soup_of
 from mlkit.start import Lesson, lessons
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup
 
-ASSETS = Path(__file__).with_name("pages") / "site"
-HEADINGS = ["h1", "h2", "h3", "h4"]
-
-
-class BrokenLinks(ValueError):
-    """A site with links that lead nowhere; `.links` has them as (page, link)."""
-
-    def __init__(self, links: list[tuple[str, str]]):
-        self.links = links
-        super().__init__("links that lead nowhere: " + "; ".join(f"{page} to {link}" for page, link in links))
+MARKER = "search-index.js"      # the file by which a folder is known to hold a site
 
 
 @dataclass
@@ -53,8 +45,7 @@ def build_site(notebooks, out, *, progress: bool = True) -> Path:
     notebooks : folder of the lessons, and of their exercises in `exercises/`
     out : folder for the site; what an earlier site left there is replaced
 
-    Raises ValueError if there are no lessons, or `out` is a folder of something else; BrokenLinks if a link of the
-    finished site leads nowhere.
+    Raises ValueError if there are no lessons, or `out` is a folder of something else.
     """
     from tqdm import tqdm
 
@@ -70,23 +61,20 @@ def build_site(notebooks, out, *, progress: bool = True) -> Path:
         _write(page, _steps(page, list(pages.values())), pages, out)
     _write_index(taught, pages, out)
     sections = [section for page in pages.values() for section in _sections(page)]
-    (out / "search-index.js").write_text(f"window.MLKIT_SECTIONS = {json.dumps(sections, ensure_ascii=False)};\n",
-                                         encoding="utf-8")
-    (out / "site.css").write_text((ASSETS / "site.css").read_text(encoding="utf-8") + code_colours(), encoding="utf-8")
-    shutil.copyfile(ASSETS / "site.js", out / "site.js")
-    broken = broken_links(out)
-    if broken:
-        raise BrokenLinks(broken)
+    (out / MARKER).write_text(f"window.MLKIT_SECTIONS = {json.dumps(sections, ensure_ascii=False)};\n",
+                              encoding="utf-8")
+    shutil.copyfile(PAGES / "site" / "site.js", out / "site.js")
     return out / "index.html"
 
 
 def _clear(out: Path) -> None:
     """Make room for a site, and delete no folder of anything else."""
     if out.exists() and any(out.iterdir()):
-        if not (out / "search-index.js").is_file():
+        if not (out / MARKER).is_file():
             raise ValueError(f"{out} is not empty, and holds no site: choose another folder, or empty it first")
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
+    (out / MARKER).touch()      # first: an interrupted site can be written again
 
 
 # ---------------------------------------------------------------- a notebook as HTML
@@ -94,60 +82,28 @@ def _clear(out: Path) -> None:
 
 def _page_of(source: Path, notebooks: Path) -> Page:
     import nbformat
-    from bs4 import BeautifulSoup
 
-    notebook = nbformat.read(source, as_version=4)
-    describe_pictures(notebook)
-    body, _ = _exporter().from_notebook_node(notebook)
-    soup = BeautifulSoup(body, "html.parser")
+    soup = soup_of(nbformat.read(source, as_version=4))
     heading = soup.find("h1")
     url = source.relative_to(notebooks).with_suffix(".html").as_posix()
-    page = Page(source, url, heading.get_text().rstrip("¶").strip() if heading else source.stem, soup)
+    page = Page(source, url, heading_text(heading) if heading else source.stem, soup)
     for cell in soup.select("div.cell[id]"):
         del cell["id"]
-    for heading in soup.find_all([*HEADINGS, "h5", "h6"]):
-        if heading.find_parent(class_="output"):
-            heading.name, heading["class"] = "p", "caption"     # a table's own heading is none of the page
-        else:
-            _give_id(heading, page)
+    for heading in soup.find_all(HEADINGS):
+        _give_id(heading, page)
     return page
-
-
-@cache
-def _exporter():
-    from nbconvert import HTMLExporter
-
-    return HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
-
-
-def describe_pictures(notebook) -> None:
-    """Give each picture without a description the words that stand beside it in the notebook."""
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            for kind in ("image/png", "image/svg+xml", "image/jpeg"):
-                if kind in output.get("data", {}):
-                    about = output.metadata.setdefault(kind, {})
-                    about.setdefault("alt", output.data.get("text/plain", ""))
-
-
-def code_colours() -> str:
-    """The style rules of the classes that mark words of code."""
-    from pygments.formatters import HtmlFormatter
-
-    return f"\n{HtmlFormatter(style='default', nobackground=True).get_style_defs('.highlight')}\n"
 
 
 def _give_id(heading, page: Page) -> None:
     """A short id of its own for a heading; JupyterLab's is remembered for links that use it."""
     link = heading.find("a", class_="anchor-link")
-    words = heading.get_text().rstrip("¶").strip()
-    slug = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") or "section"
+    slug = re.sub(r"[^a-z0-9]+", "-", heading_text(heading).lower()).strip("-") or "section"
     unique = next(name for name in (slug, *(f"{slug}-{n}" for n in range(2, 1000)))
                   if not page.soup.find(HEADINGS, id=name))
     page.anchors.setdefault(unquote(heading.get("id", unique)), unique)
     heading["id"] = unique
     if link:
-        link["href"], link["aria-label"] = f"#{unique}", f"Link to {words}"
+        link["href"] = f"#{unique}"
 
 
 def _write(page: Page, steps: list[dict], pages: dict[Path, Page], out: Path) -> None:
@@ -155,15 +111,10 @@ def _write(page: Page, steps: list[dict], pages: dict[Path, Page], out: Path) ->
     for link in page.soup.select("a[href], img[src]"):
         name = "href" if link.name == "a" else "src"
         link[name] = _rewritten(link[name], page, pages)
-    for table in page.soup.select(".text_cell table"):
-        table.wrap(page.soup.new_tag("div", attrs={"class": "wide"}))
-    for text in page.soup.select(".output pre"):
-        if not re.search(r"\S {2,}\S", text.get_text()):      # no columns: sentences, which may be broken anywhere
-            text["class"] = "words"
-    contents = [{"level": int(heading.name[1]), "id": heading["id"], "text": heading.get_text().rstrip("¶").strip()}
+    contents = [{"level": int(heading.name[1]), "id": heading["id"], "text": heading_text(heading)}
                 for heading in page.soup.find_all(["h2", "h3"])]
-    _save(out / page.url, "../" * page.url.count("/"), title=page.title, body=str(page.soup), contents=contents,
-          steps=steps)
+    _save(out / page.url, page.title, str(page.soup), root="../" * page.url.count("/"), contents=contents, steps=steps,
+          kind="lesson with-contents" if contents else "lesson")
 
 
 def _rewritten(link: str, page: Page, pages: dict[Path, Page]) -> str:
@@ -196,20 +147,13 @@ def _write_index(taught: list[Lesson], pages: dict[Path, Page], out: Path) -> No
     rows = [{"number": lesson.number, "question": lesson.question, "minutes": lesson.minutes,
              "url": quote(pages[lesson.path.resolve()].url),
              "exercise": quote(pages[lesson.exercise.resolve()].url) if lesson.exercise else ""} for lesson in taught]
-    body = _template("index.html.j2").render(lessons=rows, exercises=any(row["exercise"] for row in rows))
-    _save(out / "index.html", "", title="mlkit: machine learning for trading", body=body)
+    body = html_template("site/index.html.j2").render(lessons=rows, exercises=any(row["exercise"] for row in rows))
+    _save(out / "index.html", "mlkit: machine learning for trading", body, root="")
 
 
-def _save(path: Path, root: str, **parts) -> None:
+def _save(path: Path, title: str, body: str, **parts) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_template("page.html.j2").render(root=root, **parts), encoding="utf-8")
-
-
-@cache
-def _template(name: str):
-    from jinja2 import Environment, FileSystemLoader
-
-    return Environment(loader=FileSystemLoader(ASSETS), autoescape=True).get_template(name)
+    path.write_text(html_page(title, body, "site/page.html.j2", **parts), encoding="utf-8")
 
 
 # ---------------------------------------------------------------- search and links
@@ -220,34 +164,37 @@ def _sections(page: Page) -> list[dict]:
     sections = [{"url": page.url, "page": page.title, "heading": page.title, "text": []}]
     for element in page.soup.find_all([*HEADINGS, "p", "li", "pre", "td", "th", "img"]):
         if element.name in HEADINGS:
-            words = element.get_text().rstrip("¶").strip()
             if element.name == "h1":
                 sections[-1]["url"] = f"{page.url}#{element['id']}"
             else:
-                sections.append({"url": f"{page.url}#{element['id']}", "page": page.title, "heading": words, "text": []})
+                sections.append({"url": f"{page.url}#{element['id']}", "page": page.title,
+                                 "heading": heading_text(element), "text": []})
         elif not element.find_parent(["li", "td", "th"]):
             sections[-1]["text"].append(element.get("alt", "") if element.name == "img" else element.get_text(" ")
                                         if element.name != "pre" else element.get_text())
     return [section | {"text": " ".join(" ".join(section["text"]).split())} for section in sections]
 
 
-def broken_links(folder) -> list[tuple[str, str]]:
-    """Links and sources of all pages under a folder that lead nowhere in it, as (page, link).
+def stray_links(folder) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Links and sources of all pages under a folder that do not lead to a place in it, as (page, link).
 
-    What leads to another machine is counted as broken too: a site is read offline.
+    Returns those that lead nowhere, and those that lead to the web, which a reader without a network cannot follow.
+    What an output links to is its program's affair.
     """
     from bs4 import BeautifulSoup
 
     folder = Path(folder).resolve()
-    soups = {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in sorted(folder.rglob("*.html"))}
+    soups = {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+             for path in sorted(folder.rglob("*.html"))}
     ids = {path: {tag["id"] for tag in soup.find_all(id=True)} for path, soup in soups.items()}
-    broken = []
+    broken, elsewhere = [], []
     for path, soup in soups.items():
         for tag in soup.select("[href], [src]"):
             link = tag.get("href", tag.get("src"))
-            if not _leads_somewhere(link, path, folder, ids):
-                broken.append((path.relative_to(folder).as_posix(), link))
-    return broken
+            if not tag.find_parent(class_="output") and not _leads_somewhere(link, path, folder, ids):
+                stray = elsewhere if urlsplit(link).scheme in ("http", "https", "mailto") else broken
+                stray.append((path.relative_to(folder).as_posix(), link))
+    return broken, elsewhere
 
 
 def _leads_somewhere(link: str, page: Path, folder: Path, ids: dict[Path, set]) -> bool:

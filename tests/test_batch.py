@@ -184,8 +184,23 @@ def test_two_parameters_make_a_heat_map_of_each_number(small, tmp_path):
     assert [re.findall(r"<t[hd][^>]*>(?:<a[^>]*>)?([^<]*)", line) for line in gain.split("<tr>")[1:]] == [
         ["a \\ kind", "&lt;y&gt;", "x"], ["9", "2.25", "failed"], ["10", "2.5", "2.5"]]
     colours = re.findall(r"rgb\((\d+) (\d+) (\d+)\); color: (#\w+)", gain)
-    assert colours[0] == ("247", "251", "255", "#1b1f24") and colours[1:] == [("8", "48", "107", "#fff")] * 2
+    assert colours[0] == ("247", "251", "255", "#000") and colours[1:] == [("8", "48", "107", "#fff")] * 2
     assert [cell.count("rgb") for cell in luck.split("<tr>")[1:]] == [0, 0, 2]
+
+
+def test_the_number_in_a_heat_map_stands_out(small, tmp_path):
+    """4.5 to 1, as WCAG 2.2 asks of text."""
+    def light(colour):
+        channels = [each / 255 for each in colour]
+        return sum(share * (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4)
+                   for share, each in zip((0.2126, 0.7152, 0.0722), channels))
+
+    page = table_and_page(tmp_path / "x", small, {"a": [*range(40)], "kind": ["x", "y"]}, lambda a, kind: {"gain": a})
+    colours = re.findall(r"rgb\((\d+) (\d+) (\d+)\); color: #(\w)", page)
+    assert len(colours) == 80
+    for *ground, ink in colours:
+        low, high = sorted([light(map(int, ground)), float(ink == "f")])
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (ground, ink)
 
 
 @pytest.mark.parametrize("grid", [{"a": [1, 2]}, {"a": [1, 2], "kind": ["x", "y"], "slow": [0, 1]},

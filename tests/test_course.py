@@ -10,12 +10,14 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from mlkit.batch import MIME, ParameterError, check_parameters, parameters_of, record, recorded
 from mlkit.cli import main, readable
 from mlkit.course import run_course
+from mlkit.course_page import page_of
 from mlkit.notebooks import execute, merge_streams
 
 PARAMETERS = """\
@@ -82,7 +84,7 @@ def test_every_failure_is_named(course):
 
 def test_the_index_says_how_long_each_and_all_took(course):
     *each, total = [float(60 * int(minutes or 0) + float(seconds)) for minutes, seconds in
-                    re.findall(r'<t[dh] class="time">(?:(\d+) min )?([\d.]+) s<', course[2])]
+                    re.findall(r'<t[dh] class="number">(?:(\d+) min )?([\d.]+) s<', course[2])]
     assert len(each) == 6 and min(each) >= 0 and total == pytest.approx(sum(each), abs=1)
 
 
@@ -98,6 +100,26 @@ def test_the_index_is_one_safe_page(course):
     for link in re.findall(r'href="([^"]*)"', index):
         assert (home / "runs/course" / link).is_file()
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", (home / "runs/course/00_good.html").read_text())
+
+
+def test_a_page_is_small_quiet_and_describes_its_pictures():
+    pictures = [new_output("display_data", {kind: "PHN2Zy8+", "text/plain": f"Plot: {kind} & <so on>"})
+                for kind in ("image/png", "image/jpeg", "image/svg+xml")]
+    told = new_output("display_data", {"image/svg+xml": "<svg/>"}, metadata={"image/svg+xml": {"alt": "It falls"}})
+    view = new_output("display_data", {"application/vnd.jupyter.widget-view+json": {"model_id": "1"},
+                                         "text/plain": "IntSlider(1)"})
+    script = new_output("display_data", {"application/javascript": "alert(1)"})
+    colour = new_output("stream", text="\x1b[31mred\x1b[0m")
+    code = new_code_cell("a = 1", outputs=[*pictures, told, view, script, colour])
+    notebook = new_notebook(cells=[new_markdown_cell("# So & <so>"), code], metadata={
+        "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {}}}})
+    page = page_of(nbformat.writes(notebook), "so.ipynb")
+    soup = BeautifulSoup(page, "html.parser")
+    assert [picture["alt"] for picture in soup.select("img")] == [
+        "Plot: image/png & <so on>", "Plot: image/jpeg & <so on>", "Plot: image/svg+xml & <so on>", "It falls"]
+    assert soup.title.get_text() == "So & <so>" and "IntSlider(1)" in page
+    assert soup.select_one(".ansi-red-fg").get_text() == "red" and ".ansi-red-fg" in soup.style.get_text()
+    assert "<script" not in page and len(page) < 30_000
 
 
 def test_results_come_back_as_they_were_recorded(course):

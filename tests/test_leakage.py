@@ -134,7 +134,7 @@ def test_findings_and_report_have_one_shape_whatever_was_found():
     assert "#009E73" in clean._repr_html_() and "clean" in clean._repr_html_()
     assert "#D55E00" in leaky._repr_html_() and "lookahead" in leaky._repr_html_()
     named = audit_features(lambda bars: bars["close"].shift(-1).rename("<b>"), BARS, n_cuts=4)
-    assert "<b>" not in named._repr_html_().replace("<b>Note", "") and "&lt;b&gt;" in named._repr_html_()
+    assert "<td><b>" not in named._repr_html_() and "<td>&lt;b&gt;" in named._repr_html_()
 
 
 def test_the_same_seed_gives_the_same_report_and_another_seed_other_cuts():

@@ -12,8 +12,9 @@ from bs4 import BeautifulSoup
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+import mlkit.site
 from mlkit.cli import main
-from mlkit.site import BrokenLinks, broken_links, build_site
+from mlkit.site import build_site, stray_links
 from mlkit.start import lessons
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,16 +70,36 @@ def test_pictures_have_words(small, tmp_path):
     assert [picture["alt"] for picture in pictures] == ["Plot: it <rises>", "A line that falls"]
 
 
-@pytest.mark.parametrize("link", ["02_gone.ipynb", "01_second.ipynb#no-such", "#no-such", "../README.md",
-                                  "https://example.org/"])
+@pytest.mark.parametrize("link", ["02_gone.ipynb", "01_second.ipynb#no-such", "#no-such", "../README.md"])
 def test_a_link_that_leads_nowhere_is_an_error(small, tmp_path, monkeypatch, link):
     lesson(small / "00_first.ipynb", "00 · Is it so?", f"[there]({link})", "## What & why")
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(main, ["site"])
-    assert done.exit_code == 1 and "links that lead nowhere: 00_first.html to " in done.output
-    with pytest.raises(BrokenLinks) as caught:
-        build_site(small, tmp_path / "runs/site", progress=False)
-    assert len(caught.value.links) == 1
+    assert done.exit_code == 1
+    assert "runs/site/index.html is written, but has links that lead nowhere: 00_first.html to " in done.output
+    broken, elsewhere = stray_links("runs/site")
+    assert len(broken) == 1 and elsewhere == []
+
+
+def test_a_link_to_the_web_is_a_remark_and_an_output_links_where_it_likes(small, tmp_path, monkeypatch):
+    model = new_output("display_data", {"text/html": '<a href="https://scikit-learn.org/">?</a> <a href="gone">?</a>'})
+    lesson(small / "00_first.ipynb", "00 · So?", "[there](https://example.org/)", "## What & why", outputs=[model])
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["site"])
+    assert done.exit_code == 0 and "Open runs/site/index.html" in done.stdout
+    assert [line for line in done.stderr.splitlines() if "links" in line] == [
+        "00_first.html links to the web, which is not there without a network: https://example.org/"]
+
+
+def test_an_interrupted_site_can_be_written_again(small, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(mlkit.site, "_write_index", interrupted)
+        build_site(small, tmp_path / "site", progress=False)
+    assert (tmp_path / "site" / "00_first.html").exists()
+    assert build_site(small, tmp_path / "site", progress=False).exists()
 
 
 def test_a_folder_of_something_else_is_left_alone(small, tmp_path):
@@ -116,7 +137,7 @@ def test_every_lesson_and_exercise_is_there_and_no_link_is_broken(site):
     linked = [link["href"] for link in soup_of(site / "index.html").select("main a")]
     pages = [path.relative_to(ROOT / "notebooks").with_suffix(".html").as_posix()
              for each in taught for path in (each.path, each.exercise) if path]
-    assert linked == pages and broken_links(site) == []
+    assert linked == pages and stray_links(site) == ([], [])
 
 
 def test_every_picture_is_described_and_headings_are_in_order(site):
@@ -124,7 +145,7 @@ def test_every_picture_is_described_and_headings_are_in_order(site):
         soup = soup_of(path)
         for picture in soup.select("img"):
             assert len(picture.get("alt", "")) > 10, (path.name, picture.get("alt"))
-        levels = [int(heading.name[1]) for heading in soup.select("main h1, main h2, main h3, main h4")]
+        levels = [int(heading.name[1]) for heading in soup.select("main :is(h1, h2, h3, h4, h5, h6)")]
         assert levels[0] == 1 and levels.count(1) == 1, path.name
         assert all(after <= before + 1 for before, after in zip(levels, levels[1:])), (path.name, levels)
 
@@ -167,22 +188,32 @@ def test_every_page_in_a_browser_is_whole_quiet_and_no_wider_than_a_phone(site, 
 def test_search_finds_and_leads_there(site, chromium):
     with opened(chromium, 390, 844) as page:
         page.goto((site / "01_leakage.html").as_uri())
-        page.keyboard.press("/")
+        page.get_by_role("searchbox").click()
         page.keyboard.type("break-even cost")
         found = page.locator("#results li")
         found.first.wait_for()
         assert "06 · What is left after costs?" in found.first.inner_text()
         assert {"break", "even", "cost"} <= {mark.lower() for mark in page.locator("#results mark").all_inner_texts()}
+        assert re.fullmatch(r"\d+ sections?", page.get_by_role("status").inner_text())
+        assert page.locator("[aria-live]").count() == 0, "the results are not read aloud at every key"
         keep(page, "site-search-phone")
+        found.last.scroll_into_view_if_needed()
+        page.get_by_role("button", name="Close").click()
+        assert page.locator("#results").is_hidden()
+        page.get_by_role("searchbox").press("Enter")
+        assert page.locator("#results").is_visible()
         page.keyboard.press("Enter")
         page.wait_for_url("**/06_cost_aware_backtesting.html#*")
         anchor = page.url.partition("#")[2]
-        assert page.locator(f"[id='{anchor}']").evaluate("e => e.getBoundingClientRect().top") < 844
+        assert 56 <= page.locator(f"[id='{anchor}']").evaluate("e => e.getBoundingClientRect().top") < 844
         keep(page, "site-lesson-phone")
         page.fill("input[type=search]", "<img src=x onerror=alert(1)> floccinaucinihil")
-        assert page.locator("#results").inner_text() == "Nothing found."
+        assert page.get_by_role("status").inner_text() == "Nothing found." and found.count() == 0
         page.keyboard.press("Escape")
         assert page.locator("#results").is_hidden() and page.faults == []
+        page.locator("h1").click()
+        page.keyboard.type("/cost")
+        assert page.locator("#results").is_hidden(), "a key alone starts nothing"
 
 
 def test_what_is_wide_moves_within_the_page_and_not_the_page(small, tmp_path, chromium):

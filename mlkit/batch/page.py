@@ -13,39 +13,17 @@ import pandas as pd
 
 from mlkit.batch.plan import SUMMARY
 from mlkit.batch.records import format_value
-from mlkit.course_page import STYLE, duration
+from mlkit.course_page import duration, html_page
 
 MOST_ROWS = 2_000       # on the page; the table in the file holds them all
 MOST_CELLS = 20_000     # of all heat maps together
 PALE, DARK = (247, 251, 255), (8, 48, 107)      # of the heat map: lightness alone tells them apart
 
-PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-$style.wide { overflow-x: auto; }
-td, th { white-space: nowrap; }
-.number, .heat td { text-align: right; font-variant-numeric: tabular-nums; }
-.error { white-space: normal; min-width: 16rem; overflow-wrap: anywhere; }
-.runs th button { all: unset; cursor: pointer; }
-.runs th button:focus-visible { outline: 2px solid; }
-.runs th[aria-sort=ascending] button::after { content: " \\2191"; }
-.runs th[aria-sort=descending] button::after { content: " \\2193"; }
-.heat { width: auto; margin-bottom: 2rem; }
-.heat td { border: 1px solid #fff; padding: .35rem .6rem; }
-.heat td a { color: inherit; }
-.heat .none { color: #59636e; border-color: #d5dae0; }
-</style>
-</head>
-<body>
-<h1>$title</h1>
+PAGE = Template("""<h1>$title</h1>
 <p>$summary</p>
 $heat
 <div class="wide">
-<table class="runs">
+<table class="rows runs">
 <caption>A click on a heading sorts. $told</caption>
 <thead><tr>$headings</tr></thead>
 <tbody>
@@ -70,8 +48,6 @@ if (choice) choice.onchange = () => {
   for (const map of document.querySelectorAll("figure")) map.hidden = map.id !== "heat-" + choice.value;
 };
 </script>
-</body>
-</html>
 """)
 
 
@@ -94,10 +70,10 @@ def write_pages(place, plan, table: pd.DataFrame, pages: bool) -> None:
     names = [*varied, "status", *results, "duration"]
     headings = "".join(f"<th{_class(first, name)}><button>{html.escape(name)}</button></th>" for name in names)
     rows = (_row(row, names, pages) for row in first.to_dict("records"))
-    title = f"{html.escape(plan.notebook.stem)}: {len(plan):,} run{'s' * (len(plan) != 1)}"
-    place.write("index.html", PAGE.substitute(
-        title=title, style=STYLE, summary=summary, heat=_heat_maps(table, varied, results, pages), told=told,
-        headings=f"<th>run</th>{headings}", rows="\n".join(rows)))
+    title = f"{plan.notebook.stem}: {len(plan):,} run{'s' * (len(plan) != 1)}"
+    place.write("index.html", html_page(title, PAGE.substitute(
+        title=html.escape(title), summary=summary, heat=_heat_maps(table, varied, results, pages), told=told,
+        headings=f"<th>run</th>{headings}", rows="\n".join(rows))))
 
 
 def varied_parameters(plan) -> list[str]:
@@ -182,6 +158,6 @@ def _heat_cell(row: dict | None, value, low: float, high: float, pages: bool) ->
         return f'<td class="none">{word}</td>'
     share = (value - low) / (high - low) if high > low else 0.0
     red, green, blue = (round(pale + share * (dark - pale)) for pale, dark in zip(PALE, DARK))
-    ink = "#fff" if share > 0.5 else "#1b1f24"
+    ink = "#fff" if share > 0.65 else "#000"      # where both stand out equally
     file = quote(row["file"].removesuffix(".ipynb") + (".html" if pages else ".ipynb"))
     return f'<td style="background: rgb({red} {green} {blue}); color: {ink}"><a href="{file}">{value:.4g}</a></td>'

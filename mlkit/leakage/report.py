@@ -66,7 +66,7 @@ class LeakageReport:
         table = f"<table><tr>{heads}</tr>{rows}</table>" if rows else ""
         notes = "".join(f"<p><b>Note.</b> {html.escape(note)}</p>" for note in self.notes)
         return (f"<div style='border-left:4px solid {GREEN if self.clean else RED};padding-left:1em'>"
-                f"<h4>Leakage audit of {self.subject}: {self._verdict()}</h4>"
+                f"<p><b>Leakage audit of {self.subject}: {self._verdict()}</b></p>"
                 f"<p>{html.escape(self.summary)}</p>{table}{notes}</div>")
 
 

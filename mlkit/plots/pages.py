@@ -40,6 +40,6 @@ def result_html(result) -> str:
                    if not name.endswith(" cost") or name in ("total cost", "trading cost"))
     falls = "".join(f"<tr><th style='text-align:left'>{name}</th><td>{value:+,.2f}</td></tr>"
                     for name, value in result.waterfall.items())
-    return (f"<div><h4>{html.escape(result.name)}, {span}, engine: {result.engine}</h4>{notes}"
+    return (f"<div><p><b>{html.escape(result.name)}, {span}, engine: {result.engine}</b></p>{notes}"
             f"<div style='display:flex;gap:3em'><table>{rows}</table>"
             f"<table style='align-self:flex-start'>{falls}</table></div></div>")

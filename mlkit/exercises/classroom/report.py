@@ -10,6 +10,7 @@ from statistics import median
 
 from jinja2 import Environment
 
+from mlkit.course_page import html_page
 from mlkit.exercises.checker import lessons
 from mlkit.exercises.classroom.gradebook import read_gradebook
 from mlkit.exercises.questions import LOOKS_AHEAD
@@ -23,47 +24,7 @@ KINDS = {"right": "right", "mistake": "a known mistake", "wrong": "wrong in anot
          "stopped": "raised or stopped"}
 LEFT = "not attempted, not graded or not handed in"
 
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Gradebook: {{ students }} students</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #1b1f24; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; }
-caption { text-align: left; padding-bottom: .5rem; }
-th, td { text-align: left; vertical-align: top; padding: .5rem .75rem; border-bottom: 1px solid #d5dae0; }
-.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-small, .quiet { color: #59636e; }
-td p, td ol { margin: 0 0 .25rem; }
-td ol { padding-left: 1.25rem; }
-.spread { display: grid; grid-template-columns: max-content 1fr; gap: .125rem .75rem; margin: 1rem 0; }
-.spread span:nth-child(odd) { text-align: right; font-variant-numeric: tabular-nums; }
-.bar { display: inline-block; height: .9em; background: #1f5f9e; margin-right: .5rem; vertical-align: baseline; }
-.stack { display: flex; height: 1rem; min-width: 8rem; border: 1px solid #1b1f24; }
-.stack i { display: block; }
-.right { background: #1f5f9e; } .mistake { background: #f0a830; } .wrong { background: #c8552b; }
-.raised { background: repeating-linear-gradient(45deg, #c8552b, #c8552b 3px, #fff 3px, #fff 6px); }
-.left { background: #fff; }
-.key i { display: inline-block; width: 1rem; height: .8rem; border: 1px solid #1b1f24; margin: 0 .25rem 0 1rem; }
-td, small { overflow-wrap: anywhere; }
-.name { overflow-wrap: normal; }
-h2 { border-top: 2px solid #1b1f24; padding-top: .75rem; margin-top: 2.5rem; }
-* { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-@media (max-width: 45rem) {
-  h1 { font-size: 1.5rem; }
-  table, caption, tbody, tr, tr > * { display: block; border: 0; padding: 0; }
-  thead { display: none; }
-  tr { border-bottom: 1px solid #d5dae0; padding: .75rem .25rem; }
-  .number { display: inline-block; margin-right: .75rem; text-align: left; }
-  .everybody td::before { content: attr(data-lesson) " "; color: #59636e; }
-}
-@media print { body { max-width: none; margin: 0; font-size: 10pt; } tr, .spread { break-inside: avoid; } }
-</style>
-</head>
-<body>
-<h1>{{ title }}</h1>
+PAGE = """<h1>{{ title }}</h1>
 <p>{{ summary }}</p>
 {% for lesson in taken %}
 <h2>{{ lesson.name }}: {{ lesson.finding }}</h2>
@@ -73,7 +34,7 @@ h2 { border-top: 2px solid #1b1f24; padding-top: .75rem; margin-top: 2.5rem; }
 {% endfor %}</div>
 <p class="key"><small>Of each question:
 {% for kind, what in key %}<i class="{{ kind }}"></i>{{ what }}{% endfor %}</small></p>
-<table>
+<table class="rows stacked">
 <thead><tr><th>Question</th><th class="number">Right</th><th>How it was answered</th>
 <th>The commonest misconceptions</th></tr></thead>
 <tbody>
@@ -85,32 +46,33 @@ h2 { border-top: 2px solid #1b1f24; padding-top: .75rem; margin-top: 2.5rem; }
 <small>{{ question.told }}</small></td>
 <td>{% if question.misconceptions %}<ol>{% for made in question.misconceptions %}
 <li><strong>{{ made.name }}</strong>, {{ made.count }}{% if made.hint %}: <small>{{ made.hint }}</small>{% endif %}</li>
-{% endfor %}</ol>{% else %}<span class="quiet">no known mistake</span>{% endif %}</td></tr>
+{% endfor %}</ol>{% else %}<small>no known mistake</small>{% endif %}</td></tr>
 {% endfor %}</tbody>
 </table>
 {% endfor %}
 <h2>Who is stuck: {{ stuck_finding }}</h2>
 <p><small>{{ stuck_means }}</small></p>
 {% if stuck %}
-<table>
+<table class="rows stacked">
 <thead><tr><th>Student</th><th>Lesson</th><th>Where</th></tr></thead>
 <tbody>
-{% for one in stuck %}<tr><td><strong>{{ one.student }}</strong></td><td class="name">{{ one.lesson }}</td><td>
+{% for one in stuck %}<tr><td><strong>{{ one.student }}</strong></td><td>{{ one.lesson }}</td><td>
 {% for line in one.where %}<p>{{ line }}</p>{% endfor %}</td></tr>
 {% endfor %}</tbody>
 </table>
 {% endif %}
 {% if remarks %}
 <h2>To look at: {{ remarks|length }} submission{{ "s" if remarks|length != 1 }}</h2>
-<table>
+<table class="rows stacked">
 <thead><tr><th>Student</th><th>File</th><th>What</th></tr></thead>
 <tbody>
-{% for one in remarks %}<tr><td>{{ one.student }}</td><td>{{ one.file }}</td><td>{{ one.what }}</td></tr>
+{% for one in remarks %}<tr><td>{{ one.student }}</td><td class="long">{{ one.file }}</td>
+<td class="long">{{ one.what }}</td></tr>
 {% endfor %}</tbody>
 </table>
 {% endif %}
 <h2>Everybody</h2>
-<table class="everybody">
+<table class="rows stacked">
 <thead><tr><th>Student</th>{% for lesson in taken %}<th class="number">{{ lesson.name }}</th>{% endfor %}
 <th class="number">Together</th></tr></thead>
 <tbody>
@@ -118,8 +80,6 @@ h2 { border-top: 2px solid #1b1f24; padding-top: .75rem; margin-top: 2.5rem; }
 <td class="number" data-lesson="{{ lesson }}">{{ points }}</td>{% endfor %}</tr>
 {% endfor %}</tbody>
 </table>
-</body>
-</html>
 """
 
 
@@ -144,16 +104,16 @@ def write_report(gradebook: Path, out: Path) -> Path:
         *((lesson["name"], f"{totals[student, lesson['name']]:g}") for lesson in taken),
         ("together", f"{sum(totals[student, lesson['name']] for lesson in taken):g}")]} for student in students]
     count = len(students)
-    page = Environment(autoescape=True, trim_blocks=True).from_string(PAGE).render(
+    body = Environment(autoescape=True, trim_blocks=True).from_string(PAGE).render(
         title=f"Exercises: {', '.join(lesson['name'] for lesson in taken) or 'nothing graded'}",
-        students=count, taken=taken, stuck=stuck, remarks=_remarks(rows), everybody=everybody,
+        taken=taken, stuck=stuck, remarks=_remarks(rows), everybody=everybody,
         summary=f"{_many(count, 'student')}, {_many(len(taken), 'lesson')}, from {gradebook.name}.",
         key=[*{_kind(kind): what for kind, what in KINDS.items()}.items(), ("left", LEFT)],
         stuck_finding=f"{len({one['student'] for one in stuck}) or 'nobody'} of {count}" if stuck else "nobody",
         stuck_means=f"Two questions of a lesson tried and not right, or one after {MANY_TRIES} tries or a look at its "
                     "solution.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    out.write_text(html_page(f"Gradebook: {_many(count, 'student')}", body), encoding="utf-8")
     return out
 
 

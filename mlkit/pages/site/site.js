@@ -3,7 +3,8 @@
 
 const field = document.querySelector("input[type=search]");
 const results = document.getElementById("results");
-const root = document.body.dataset.root;
+const count = results.querySelector("[role=status]");
+const list = results.querySelector("ol");
 const MOST = 30;      // sections shown
 const AROUND = 90;    // characters of text shown on each side of the first word found
 
@@ -48,35 +49,33 @@ function excerpt(text, wanted) {
 
 function show() {
   const words = wordsOf(field.value);
-  results.replaceChildren();
   results.hidden = !words.length;
   if (!words.length) return;
   const found = search(field.value);
-  const count = document.createElement("small");
   count.textContent = found.length ? `${found.length} section${found.length === 1 ? "" : "s"}` : "Nothing found.";
-  const list = document.createElement("ol");
+  list.replaceChildren();
+  results.scrollTop = 0;
   for (const section of found.slice(0, MOST)) {
     const item = document.createElement("li"), link = document.createElement("a");
-    link.href = root + section.url;
+    link.href = results.dataset.root + section.url;
     link.textContent = section.heading === section.page ? section.page : `${section.page} › ${section.heading}`;
     link.addEventListener("click", () => { results.hidden = true; });
     item.append(link, excerpt(section.text, words));
     list.append(item);
   }
-  results.append(count, list);
 }
 
 field.addEventListener("input", show);
 field.form.addEventListener("submit", (event) => {
   event.preventDefault();
-  results.querySelector("a")?.click();
+  if (results.hidden) show();
+  else results.querySelector("a")?.click();
 });
+results.querySelector("button").addEventListener("click", () => { results.hidden = true; });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") results.hidden = true;
-  if (event.key === "/" && document.activeElement !== field) {
-    event.preventDefault();
-    field.focus();
-  }
+  if (event.key !== "Escape" || results.hidden) return;
+  results.hidden = true;
+  field.focus();
 });
 
 const contents = document.querySelector("details.contents");
