@@ -187,9 +187,10 @@ def _ask_kernel(code: str, said: list) -> dict:
 
     wanted = {**os.environ, **kernel_variables()}
     manager = KernelManager(kernel_name="python3")      # found by this name, as JupyterLab finds it
-    with tempfile.TemporaryFile() as remarks:
+    # in an empty folder: a kernel imports what lies in its own, and lessons do not run in the checkout's root
+    with tempfile.TemporaryFile() as remarks, tempfile.TemporaryDirectory() as elsewhere:
         manager.start_kernel(env={name: value for name, value in wanted.items() if value is not None}, stdout=remarks,
-                             stderr=remarks)
+                             stderr=remarks, cwd=elsewhere)
         client = manager.client()
         client.start_channels()
         try:

@@ -119,6 +119,13 @@ def test_a_kernel_with_the_mlkit_of_another_folder(tmp_path):
     assert line.status == "FAIL" and f"its mlkit is that of {ROOT}, not of {tmp_path}" in line.found
 
 
+def test_a_kernel_imports_nothing_from_the_folder_the_doctor_runs_in(tmp_path, monkeypatch):
+    """There an mlkit that is not installed would be found, and lessons, which run in another folder, would not find it."""
+    (tmp_path / "mlkit.py").write_text("raise ImportError('not installed, only here')")
+    monkeypatch.chdir(tmp_path)
+    assert next(doctor.kernel(ROOT)).status == "OK"
+
+
 def test_folders_that_cannot_be_written_to(folder):
     assert [line.status for line in doctor.writing(folder)] == ["OK", "OK"]
     assert not (folder / "runs").exists(), "looked at, not made"
