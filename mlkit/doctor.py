@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+WINDOWS = os.name == "nt"      # there the course is used without make
 OLDEST, NEWEST = (3, 11), (3, 13)
 PIN = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^\s;]+)\s*(?:;\s*(?P<condition>.+))?")
 CHECKSUM = re.compile(r"^## `(?P<file>[^`]+)`.*?^- sha256 `(?P<sum>\w+)`", re.MULTILINE | re.DOTALL)
@@ -52,7 +53,8 @@ def report(root: Path = ROOT) -> int:
     if failed:
         print(f"\n{failed} to cure. Begin with the first, then run mlkit doctor again: one fault often makes the next.")
     else:
-        print("\nAll that the course needs is here. Go on with `make lab`.")
+        lab = f"{_short(Path(sys.executable), root)} -m mlkit lab" if WINDOWS else "make lab"
+        print(f"\nAll that the course needs is here. Go on with `{lab}`.")
     return int(bool(failed))
 
 
@@ -66,7 +68,8 @@ def python(root: Path, version=sys.version_info):
     if OLDEST <= tuple(version[:2]) <= NEWEST:
         yield Line("OK", "Python", found)
     else:
-        yield Line("FAIL", "Python", found, "install Python 3.11, 3.12 or 3.13, then: make lab PYTHON=python3.12")
+        yield Line("FAIL", "Python", found, "install Python 3.11, 3.12 or 3.13, then: "
+                   + ("py -3.12 -m venv .venv" if WINDOWS else "make lab PYTHON=python3.12"))
 
 
 def packages(root: Path):
@@ -79,7 +82,8 @@ def packages(root: Path):
         return
     shown = wrong[:SHOWN] + ([f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else [])
     yield Line("FAIL", "packages", "\n".join([f"{len(wrong)} of {len(pins)} are not as pinned{rest}", *shown]),
-               _install(root, "requirements.txt") + "\nif that fails: delete the folder .venv, then make lab")
+               _install(root, "requirements.txt") + "\nif that fails: delete the folder .venv, then "
+               + ("run mlkit doctor again" if WINDOWS else "make lab"))
 
 
 def optional(root: Path):
@@ -205,25 +209,29 @@ def writing(root: Path):
     """Whether lessons can be saved and runs be kept."""
     for name in ("notebooks", "runs"):
         folder = root / name if (root / name).exists() or name == "notebooks" else root
+        shown = _short(folder, root)
         try:
             with tempfile.TemporaryFile(dir=folder):
                 yield Line("OK", "writing", f"{name}/")
         except OSError as error:
             yield Line("FAIL", "writing", f"{name}/ cannot be written to: {error.strerror}",
-                       f"see that {name} is a folder of yours: ls -ld {name} (then chmod u+rwx {name}, or move the "
+                       f"see that {shown} is a folder of yours: ls -ld {shown} (then chmod u+rwx {shown}, or move the "
                        "course to your home folder)")
 
 
 def _install(root: Path, file: str) -> str:
     """How to have what the course needs."""
-    made = "" if _own_python(root) or Path(sys.prefix) == root / ".venv" else "make lab (it makes .venv), or: "
+    made = "" if WINDOWS or _own_python(root) else "make lab (it makes .venv); without make: "
     return made + _pip(root, file)
 
 
 def _pip(root: Path, *files: str) -> str:
-    """The command that installs requirements files, into the course's own environment if there is one."""
+    """The command that installs requirements files: into an environment, as systems guard their own Python."""
     command = " ".join(["-m pip install", *(f"-r {file}" for file in files)])
-    return f"{_short(_own_python(root) or Path(sys.executable), root)} {command}"
+    if _own_python(root) or sys.prefix != sys.base_prefix or Path(sys.prefix, "conda-meta").is_dir():
+        return f"{_short(_own_python(root) or Path(sys.executable), root)} {command}"
+    python, own = ("python", r".venv\Scripts\python") if WINDOWS else ("python3", ".venv/bin/python")
+    return f"{python} -m venv .venv, then {own} {command}"
 
 
 def _own_python(root: Path) -> Path | None:
