@@ -63,7 +63,7 @@ def note_finished() -> None:
 
 
 def _name(lesson: str, folder) -> str:
-    names = sorted(path.stem for path in Path(folder).glob("[0-9][0-9]_*.ipynb") if COPY not in path.stem)
+    names = sorted(path.stem for path in Path(folder).glob("[0-9][0-9]_*.ipynb"))
     found = [name for name in names if lesson in (name, name[:2])]
     if not found:
         raise ValueError(f"no lesson {lesson!r} in {Path(folder).resolve()}; there are {', '.join(names) or 'none'}")
