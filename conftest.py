@@ -26,7 +26,7 @@ from mlkit.notebooks import kernel_variables, private_kernels, set_environment
 collect_ignore_glob = ["mlkit/exercises/sources/*",     # never run as they stand: tests/test_exercises.py runs them
                        "mlkit/exercises/classroom/autograde.py"]      # a program; it needs nbgrader
 WAS_COMPARED = "notebook cell"      # the key under which each cell tells the summary what was done with it
-TOLD = ("exercises", "classroom")   # keys under which a test tells the summary something as it stands
+TOLD = ("exercises", "classroom", "slider")      # keys under which a test tells the summary something as it stands
 
 
 def pytest_addoption(parser):

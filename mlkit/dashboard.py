@@ -9,7 +9,7 @@ worked out once for an instrument and a model, so that a change of cost alone is
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import html
 import os
 import sys
@@ -36,6 +36,7 @@ EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-
 ROWS, N_BOOT = 4000, 200      # the last bars, and draws of an interval: an answer within seconds
 COSTS_BPS = [0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0]
 KEPT = 24                     # instruments with a model whose fits are kept
+QUIET = 0.3                   # seconds without another change before work begins: each arrow key is one
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class DecisionReport:
     figures: dict[str, Plot]
 
     def _repr_html_(self) -> str:
-        figures = "".join(f"<figure style='flex:1 1 min(28rem,100%);margin:0;max-width:50rem'>{_picture(figure)}"
+        figures = "".join(f"<figure style='flex:1 1 min(28rem,100%);margin:0;max-width:50rem'>{figure.html(quick=True)}"
                           f"<figcaption>{html.escape(about)}</figcaption></figure>" for about, figure in self.figures.items())
         rows = "".join(f"<tr><td><b>{html.escape(name)}</b><br>{html.escape(row['holds if'])}</td>"
                        f"<td>{html.escape(row['measured'])}</td><td>{'yes' if row['passed'] else 'no'}</td></tr>"
@@ -122,11 +123,6 @@ def decision_report(symbol: str, model: str, cost_bps: float) -> DecisionReport:
     return DecisionReport(title, verdict(conditions), is_worth_it(conditions), table_of(conditions), figures)
 
 
-def _picture(figure: Plot) -> str:
-    png = base64.b64encode(figure.png(quick=True)).decode()
-    return f"<img style='width:100%' alt='{html.escape(figure.alt, quote=True)}' src='data:image/png;base64,{png}'>"
-
-
 # ---------------------------------------------------------------- the page
 
 
@@ -141,8 +137,16 @@ def page():
         "cost_bps": ipywidgets.SelectionSlider(options=[(f"{cost:g} bps", cost) for cost in COSTS_BPS], value=3.0,
                                                description="cost a side", continuous_update=False, **wide)}
     status, shown = ipywidgets.HTML(), ipywidgets.HTML()
+    waiting = None
 
-    def answer(_change=None):
+    def ask(_change):
+        """Work on it soon; what is superseded by then is not worked on."""
+        nonlocal waiting
+        if waiting is not None:
+            waiting.cancel()
+        waiting = asyncio.get_running_loop().call_later(QUIET, answer)
+
+    def answer():
         asked = {name: control.value for name, control in controls.items()}
         status.value = _status(f"Working: {asked['model']} on {asked['symbol']} ...")
         try:
@@ -153,7 +157,7 @@ def page():
             status.value = _status(f"<b>{type(error).__name__}:</b> {html.escape(str(error))}")
 
     for control in controls.values():
-        control.observe(answer, names="value")
+        control.observe(ask, names="value")
     answer()
     return ipywidgets.VBox([*controls.values(), status, shown])
 

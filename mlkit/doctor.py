@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+WINDOWS = os.name == "nt"      # there the course is used without make
 OLDEST, NEWEST = (3, 11), (3, 13)
 PIN = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^\s;]+)\s*(?:;\s*(?P<condition>.+))?")
 CHECKSUM = re.compile(r"^## `(?P<file>[^`]+)`.*?^- sha256 `(?P<sum>\w+)`", re.MULTILINE | re.DOTALL)
@@ -52,7 +53,8 @@ def report(root: Path = ROOT) -> int:
     if failed:
         print(f"\n{failed} to cure. Begin with the first, then run mlkit doctor again: one fault often makes the next.")
     else:
-        print("\nAll that the course needs is here." + " Go on with `make lab`." * _is_checkout(root))
+        lab = f"{_short(Path(sys.executable), root)} -m mlkit lab" if WINDOWS else "make lab"
+        print("\nAll that the course needs is here." + f" Go on with `{lab}`." * _is_checkout(root))
     return int(bool(failed))
 
 
@@ -71,7 +73,8 @@ def python(root: Path, version=sys.version_info):
     if OLDEST <= tuple(version[:2]) <= NEWEST:
         yield Line("OK", "Python", found)
     else:
-        yield Line("FAIL", "Python", found, "install Python 3.11, 3.12 or 3.13, then: make lab PYTHON=python3.12")
+        yield Line("FAIL", "Python", found, "install Python 3.11, 3.12 or 3.13, then: "
+                   + ("py -3.12 -m venv .venv" if WINDOWS else "make lab PYTHON=python3.12"))
 
 
 def packages(root: Path):
@@ -79,7 +82,8 @@ def packages(root: Path):
     if _is_checkout(root):
         pins, unread = _pins(root / "requirements.txt")
         rest = f" ({unread} more depend on the system, and without `packaging` cannot be read)" if unread else ""
-        asks, more = "requirements.txt pins it", "\nif that fails: delete the folder .venv, then make lab"
+        asks = "requirements.txt pins it"
+        more = "\nif that fails: delete the folder .venv, then " + ("run mlkit doctor again" if WINDOWS else "make lab")
     else:
         pins, rest, asks, more = _requirements(), "", "mlkit asks for it", ""
     wrong = list(_wrong(pins))
@@ -222,9 +226,10 @@ def _ask_kernel(code: str, said: list) -> dict:
 
     wanted = {**os.environ, **kernel_variables()}
     manager = KernelManager(kernel_name="python3")      # found by this name, as JupyterLab finds it
-    with tempfile.TemporaryFile() as remarks:
+    # in an empty folder: a kernel imports what lies in its own, and lessons do not run in the checkout's root
+    with tempfile.TemporaryFile() as remarks, tempfile.TemporaryDirectory() as elsewhere:
         manager.start_kernel(env={name: value for name, value in wanted.items() if value is not None}, stdout=remarks,
-                             stderr=remarks)
+                             stderr=remarks, cwd=elsewhere)
         client = manager.client()
         client.start_channels()
         try:
@@ -239,12 +244,13 @@ def writing(root: Path):
     """Whether lessons can be saved and runs be kept, in the course's folder."""
     for name in ("notebooks", "runs") if _is_checkout(root) else ():
         folder = root / name if (root / name).exists() or name == "notebooks" else root
+        shown = _short(folder, root)
         try:
             with tempfile.TemporaryFile(dir=folder):
                 yield Line("OK", "writing", f"{name}/")
         except OSError as error:
             yield Line("FAIL", "writing", f"{name}/ cannot be written to: {error.strerror}",
-                       f"see that {name} is a folder of yours: ls -ld {name} (then chmod u+rwx {name}, or move the "
+                       f"see that {shown} is a folder of yours: ls -ld {shown} (then chmod u+rwx {shown}, or move the "
                        "course to your home folder)")
 
 
@@ -253,14 +259,18 @@ def _install(root: Path) -> str:
     if not _is_checkout(root):
         return (f"{sys.executable} -m pip install --force-reinstall --no-index --find-links wheels mlkit\n"
                 "where `wheels` is the folder of wheels it was installed from")
-    made = "" if _own_python(root) or Path(sys.prefix) == root / ".venv" else "make lab (it makes .venv), or: "
+    own = _own_python(root) or Path(sys.prefix) == root / ".venv"
+    made = "" if WINDOWS or own else "make lab (it makes .venv); without make: "
     return made + _pip(root, "requirements.txt")
 
 
 def _pip(root: Path, *files: str) -> str:
-    """The command that installs requirements files, into the course's own environment if there is one."""
+    """The command that installs requirements files: into an environment, as systems guard their own Python."""
     command = " ".join(["-m pip install", *(f"-r {file}" for file in files)])
-    return f"{_short(_own_python(root) or Path(sys.executable), root)} {command}"
+    if _own_python(root) or sys.prefix != sys.base_prefix or Path(sys.prefix, "conda-meta").is_dir():
+        return f"{_short(_own_python(root) or Path(sys.executable), root)} {command}"
+    python, own = ("python", r".venv\Scripts\python") if WINDOWS else ("python3", ".venv/bin/python")
+    return f"{python} -m venv .venv, then {own} {command}"
 
 
 def _own_python(root: Path) -> Path | None:

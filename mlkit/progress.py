@@ -16,6 +16,7 @@ from pathlib import Path
 
 FILE = ".progress.json"
 UNATTENDED = "MLKIT_UNATTENDED"      # set for kernels that run on their own: mlkit.notebooks.kernel_variables
+COPY = "-Copy"                       # in the name of a notebook that JupyterLab duplicated
 NOTEBOOK = "JPY_SESSION_NAME"        # Jupyter tells a kernel so which notebook it belongs to
 
 
@@ -51,7 +52,8 @@ def untick(lesson: str, folder=".") -> None:
 def note_finished() -> None:
     """Tick the lesson that this kernel is running, if a person has it open; a failure is told, and stops nothing."""
     notebook = Path(os.environ.get(NOTEBOOK, ""))
-    if UNATTENDED in os.environ or not notebook.name[:2].isdigit() or not notebook.is_file():
+    is_lesson = notebook.name[:2].isdigit() and COPY not in notebook.stem and notebook.is_file()
+    if UNATTENDED in os.environ or not is_lesson:
         return
     try:
         if notebook.stem not in finished(notebook.parent):

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlkit.notebooks import kernel_variables, set_environment
-from mlkit.progress import UNATTENDED, finished, tick, untick
+from mlkit.progress import COPY, UNATTENDED, finished, tick, untick
 
 __all__ = ["Lesson", "StartPage", "lessons", "page", "tick", "untick"]
 
@@ -42,24 +43,25 @@ class Lesson(NamedTuple):
 
 
 def lessons(folder=".") -> list[Lesson]:
-    """The lessons in a folder, in order.
+    """The lessons in a folder, in order: notebooks whose first cell has "# NN · question" and "About N minutes".
 
-    Raises ValueError for one whose first cell lacks "# NN · question" or "About N minutes".
+    Copies that JupyterLab made, and other notebooks of the learner's own, are left out.
     """
     from mlkit.course import numbered_notebooks
 
-    return [_lesson(path) for path in numbered_notebooks(folder)]
+    return [lesson for path in numbered_notebooks(folder) if (lesson := _lesson(path))]
 
 
-def _lesson(path: Path) -> Lesson:
-    import nbformat
-
-    first = nbformat.read(path, as_version=4).cells[0].source
+def _lesson(path: Path) -> Lesson | None:
+    try:
+        first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
     title, minutes = TITLE.search(first), MINUTES.search(first)
-    if not title or not minutes:
-        raise ValueError(f'{path}: its first cell needs a line "# {path.name[:2]} · question" and "About N minutes"')
-    exercise = next(iter(sorted((path.parent / "exercises").glob(f"{path.name[:2]}_*.ipynb"))), None)
-    return Lesson(path, title[1], int(minutes[1]), exercise)
+    if not title or not minutes or COPY in path.stem:
+        return None
+    exercise = path.parent / "exercises" / path.name
+    return Lesson(path, title[1], int(minutes[1]), exercise if exercise.is_file() else None)
 
 
 class StartPage:
@@ -98,9 +100,10 @@ class StartPage:
         rows = "".join(
             f"<tr>{cell}{self._tick(lesson)}</td>{cell}{lesson.number}</td>{cell}{self._link(lesson.path, lesson.question)}"
             f"</td>{cell}{lesson.minutes} min</td>{cell}"
-            f"{self._link(lesson.exercise, 'exercise') if lesson.exercise else ''}</td></tr>" for lesson in self.lessons)
+            f"{self._link(lesson.exercise, f'exercise {lesson.number}') if lesson.exercise else ''}</td></tr>"
+            for lesson in self.lessons)
         head = "".join(f"{cell.replace('td', 'th', 1)}{name}</th>"
-                       for name in ("finished", "lesson", "question", "time", ""))
+                       for name in ("finished", "lesson", "question", "time", "exercise"))
         return (f"<p>{html.escape(self._summary())}{begin}</p>\n"
                 f"<table style='font-size:inherit'><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table>")
 

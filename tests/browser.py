@@ -1,17 +1,19 @@
 """A real browser for the tests: Chromium through Playwright, and servers on this machine that it talks to.
 
 Everything waits for a condition, never for a time. What a page complains of is kept, and so is every request to
-another machine, of which there must be none. Screenshots go to runs/screenshots, which CI keeps.
+another machine, of which there must be none. Screenshots go to runs/screenshots, which CI keeps: of what a test
+shows, and of every page that is open when one fails.
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,12 +21,23 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SCREENSHOTS = ROOT / "runs" / "screenshots"
 PATIENCE = 180          # seconds for a condition: the machine may be busy with other tests
+OPEN = []               # pages, until their block has ended well, or the browser is closed
 OPTIONS = ("--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
            "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
 
 
+class Witness:
+    """What the open pages look like when a test fails."""
+
+    @staticmethod
+    def pytest_exception_interact(node):
+        for number, page in enumerate(OPEN, 1):
+            with suppress(Exception):      # a page that has crashed: the test's own failure is what is told
+                keep(page, f"failed-{re.sub(r'[^a-z0-9]+', '-', node.name)}-{number}", timeout=10_000)
+
+
 @pytest.fixture(scope="module")
-def chromium():
+def chromium(request):
     """A running Chromium. Where there is none the tests are skipped aloud, or fail if REQUIRE_BROWSER=1."""
     try:
         from playwright.sync_api import sync_playwright
@@ -35,7 +48,11 @@ def chromium():
         _missing("Chromium (apt-get install -y chromium fonts-dejavu, or your system's own way)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
+        witness = Witness()
+        request.config.pluginmanager.register(witness)
         yield browser
+        request.config.pluginmanager.unregister(witness)
+        OPEN.clear()
         browser.close()
 
 
@@ -56,7 +73,9 @@ def opened(browser, width=1280, height=900):
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.on("requestfailed", lambda request: page.faults.append(f"not loaded: {request.url[:200]}"))
     page.on("request", lambda request: None if is_near(request.url) else page.faults.append(f"far: {request.url[:200]}"))
+    OPEN.append(page)
     yield page
+    OPEN.remove(page)
     context.close()
 
 

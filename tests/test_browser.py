@@ -4,19 +4,24 @@ The pages of the site: tests/test_site.py.
 """
 
 import json
+import os
 import re
 import shutil
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from browser import SCREENSHOTS, chromium, keep, opened, serving, until  # noqa: F401 - chromium is a fixture
+from browser import (PATIENCE, SCREENSHOTS, chromium, keep, opened, serving,  # noqa: F401 - chromium is a fixture
+                     until)
 
 from mlkit.start import lessons
 
 ROOT = Path(__file__).resolve().parents[1]
 IN_FRONT = ".jp-NotebookPanel:not(.lm-mod-hidden)"
 PRESSES = 12
+LATENCIES = {}           # what a move draws -> what it took, in words
 
 # From a key press to the pixels that it changed: the picture is loaded, and two frames later it is on the screen.
 WATCH = """() => {
@@ -117,30 +122,38 @@ def test_a_lesson_runs_from_top_to_bottom(lesson, course):
     assert not [fault for fault in lesson.faults if "far:" in fault or "not loaded" in fault], "it works offline"
 
 
-def test_a_slider_moved_by_the_keyboard_changes_the_plot(lesson, capsys):
-    cell = lesson.locator(f"{IN_FRONT} .jp-CodeCell", has_text="slider(").first  # the last ones are switches
+def test_every_picture_of_a_lesson_has_words(lesson):
+    words = lesson.locator(f"{IN_FRONT} .jp-OutputArea img").evaluate_all("all => all.map((image) => image.alt)")
+    assert len(words) > 5 and min(map(len, words)) > 60, words
+
+
+def move(page, told, draws: str) -> None:
+    """Move the first slider of the notebook in front to and fro by the keyboard, and tell what each move took."""
+    cell = page.locator(f"{IN_FRONT} .jp-CodeCell", has_text="slider(").first
     handle, picture = cell.locator(".noUi-handle").first, cell.locator(".jp-OutputArea img").first
     handle.scroll_into_view_if_needed()
     handle.focus()
-    keep(lesson, "lab-slider-before")
     before = picture.evaluate(PIXELS)
-    lesson.evaluate(WATCH)
+    page.evaluate(WATCH)
     for press in range(PRESSES):
-        done = lesson.evaluate("latencies.length")
-        lesson.keyboard.press("ArrowLeft" if press % 2 else "ArrowRight")
-        lesson.wait_for_function(f"latencies.length > {done}")
+        done = page.evaluate("latencies.length")
+        page.keyboard.press("ArrowLeft" if press % 2 else "ArrowRight")
+        page.wait_for_function(f"latencies.length > {done}")
         if press == 0:
             after = picture.evaluate(PIXELS)
-            keep(lesson, "lab-slider-after")
+            keep(page, f"lab-slider-{len(LATENCIES)}")
     again = picture.evaluate(PIXELS)
-    assert lesson.evaluate(CHANGED, [before, after]) > 0.001, "the picture is another one"
-    assert lesson.evaluate(CHANGED, [before, again]) == 0, "and the first, where the slider stands again as it stood"
-    latencies = sorted(lesson.evaluate("latencies"))
-    told = (f"slider, from key press to new pixels: median {statistics.median(latencies):.0f} ms, "
-            f"slowest {latencies[-1]:.0f} ms of {len(latencies)} (aim: a median under 250 ms)")
-    (SCREENSHOTS / "latency.txt").write_text(told + "\n", encoding="utf-8")
-    with capsys.disabled():
-        print(f"\n{told}")
+    assert page.evaluate(CHANGED, [before, after]) > 0.001, "the picture is another one"
+    assert page.evaluate(CHANGED, [before, again]) == 0, "and the first, where the slider stands again as it stood"
+    latencies = sorted(page.evaluate("latencies"))
+    LATENCIES[draws] = (f"{draws}, from key press to new pixels: median {statistics.median(latencies):.0f} ms, "
+                        f"slowest {latencies[-1]:.0f} ms of {len(latencies)} (aim: a median under 250 ms)")
+    told("slider", LATENCIES[draws])
+    (SCREENSHOTS / "latency.txt").write_text("\n".join([*LATENCIES.values(), ""]), encoding="utf-8")
+
+
+def test_a_slider_moved_by_the_keyboard_changes_the_plot(lesson, record_property):
+    move(lesson, record_property, "scores known before (lesson 01)")
 
 
 def test_a_lesson_that_was_run_is_ticked_on_the_start_page(lesson, course):
@@ -151,6 +164,13 @@ def test_a_lesson_that_was_run_is_ticked_on_the_start_page(lesson, course):
     row = lesson.locator(f"{IN_FRONT} .jp-OutputArea tr", has_text="Why is this backtest so good?")
     assert "✓" in row.text_content()
     keep(lesson, "lab-start-ticked")
+
+
+def test_a_slider_that_trades_again_changes_the_plot(lab, chromium, record_property):
+    with opened(chromium) as page:
+        page.goto(f"{lab}/lab/workspaces/other/tree/00_first_ml_strategy.ipynb")      # none of the other tabs
+        run_all(page)
+        move(page, record_property, "ten backtests at each move (lesson 00)")
 
 
 def test_an_exercise_names_the_mistake_that_was_typed(lab, chromium):
@@ -169,6 +189,38 @@ def test_an_exercise_names_the_mistake_that_was_typed(lab, chromium):
         verdict.scroll_into_view_if_needed()
         page.locator(f"{IN_FRONT} .jp-RenderedMarkdown", has_text="When was it known?").wait_for()
         keep(page, "lab-exercise")
+
+
+FAILING = """
+import browser, pathlib, pytest
+from browser import chromium, opened
+browser.SCREENSHOTS = pathlib.Path("pictures")
+
+@pytest.fixture(scope="module")
+def shared(chromium):
+    with opened(chromium) as page:
+        yield page
+
+def test_all(shared):
+    assert False
+
+def test_one(chromium):
+    with opened(chromium):
+        assert False
+
+def test_well(chromium):
+    with opened(chromium):
+        pass
+"""
+
+
+def test_of_a_failure_there_is_a_picture_of_each_open_page(tmp_path, chromium):
+    (tmp_path / "test_it.py").write_text(FAILING)
+    words = [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir", tmp_path, "-q", tmp_path]
+    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT / "tests")}, cwd=tmp_path,
+                          capture_output=True, text=True, timeout=PATIENCE)
+    names = sorted(path.name for path in (tmp_path / "pictures").glob("*.png"))
+    assert names == ["failed-test-all-1.png", "failed-test-one-1.png", "failed-test-one-2.png"], done.stdout
 
 
 # ---------------------------------------------------------------- the dashboard
@@ -194,6 +246,16 @@ def test_the_dashboard_answers_a_change_of_instrument(dashboard):
     assert dashboard.evaluate(CHANGED, [before, after]) > 0.001
     assert dashboard.locator("figure").count() == 3
     keep(dashboard, "dashboard-eurusd")
+
+
+def test_the_dashboard_by_the_arrow_keys_answers_the_last_one(dashboard):
+    chosen = dashboard.get_by_label("instrument")
+    chosen.focus()
+    for _ in range(3):
+        dashboard.keyboard.press("ArrowDown")
+    name = chosen.evaluate("box => box.options[box.selectedIndex].text")
+    assert name != "EURUSD"
+    dashboard.wait_for_selector(f"p:has-text('logistic on {name}, ')")
 
 
 def test_the_dashboard_answers_a_change_of_cost_and_of_model(dashboard):

@@ -1,6 +1,6 @@
 """The dashboard's answers as plain functions, and its controls; in a browser: tests/test_browser.py."""
 
-import time
+import asyncio
 
 import pytest
 from click.testing import CliRunner
@@ -35,9 +35,9 @@ def test_a_report_shows_equity_waterfall_and_break_even(report):
 
 
 def test_another_cost_is_answered_without_fitting_again(report):
-    fitted, begin = study.cache_info().misses, time.perf_counter()
+    fitted = study.cache_info().misses
     dear = decision_report("PLANTED_EDGE", "logistic", 20.0)
-    assert study.cache_info().misses == fitted and time.perf_counter() - begin < 5
+    assert study.cache_info().misses == fitted
     assert "trading costs 20" in dear.conditions.loc["it can pay its costs", "measured"]
     first = [next(iter(each.figures.values())).digest() for each in (report, dear)]
     assert first[0] != first[1]
@@ -57,18 +57,45 @@ def test_what_can_be_chosen_is_what_is_bundled_and_installed():
     assert {"logistic", "xgboost", "prophet"} <= set(models())
 
 
+async def quiet():
+    """As long as work takes to begin; it ends before anything else is heard."""
+    await asyncio.sleep(dashboard.QUIET + 0.1)
+
+
 def test_the_controls_change_the_report_and_an_error_is_shown(report, monkeypatch):
-    symbol, model, cost, status, shown = page().children
-    assert "logistic on GE" in shown.value and "Done." in status.value
-    cost.value = 10.0
-    assert "logistic on GE" in shown.value and "at 10 bps a side" in shown.value
-    symbol.value = "WTI"
-    assert shown.value == "" and "BarsError:</b> WTI has a non-positive close (-36.98 on 2020-04-20)" in status.value
-    symbol.value, cost.value = "PLANTED_EDGE", 1.0
-    assert shown.value == report._repr_html_() and "Error" not in status.value
-    monkeypatch.setattr(dashboard, "verdict", lambda conditions: 1 / 0)
-    cost.value = 2.0
-    assert shown.value == "" and "ZeroDivisionError" in status.value, "nor is one that nobody expected swallowed"
+    async def learner():
+        symbol, model, cost, status, shown = page().children
+        assert "logistic on GE" in shown.value and "Done." in status.value
+        cost.value = 10.0
+        await quiet()
+        assert "logistic on GE" in shown.value and "at 10 bps a side" in shown.value
+        symbol.value = "WTI"
+        await quiet()
+        assert shown.value == "" and "BarsError:</b> WTI has a non-positive close (-36.98 on" in status.value
+        symbol.value, cost.value = "PLANTED_EDGE", 1.0
+        await quiet()
+        assert shown.value == report._repr_html_() and "Error" not in status.value
+        monkeypatch.setattr(dashboard, "verdict", lambda conditions: 1 / 0)
+        cost.value = 2.0
+        await quiet()
+        assert shown.value == "" and "ZeroDivisionError" in status.value, "nor is one that nobody expected swallowed"
+
+    asyncio.run(learner())
+
+
+def test_what_the_arrow_keys_pass_by_is_not_worked_on(report, monkeypatch):
+    asked = []
+    monkeypatch.setattr(dashboard, "decision_report", lambda **settings: asked.append(settings["symbol"]) or report)
+
+    async def learner():
+        symbol = page().children[0]
+        for name in instruments()[:6]:
+            symbol.value = name
+            await asyncio.sleep(0)
+        await quiet()
+
+    asyncio.run(learner())
+    assert asked == ["GE", instruments()[5]]
 
 
 def test_without_voila_it_says_how_to_have_it(monkeypatch):

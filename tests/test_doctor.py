@@ -76,6 +76,28 @@ def test_from_a_wheel_what_mlkit_asks_for_is_looked_at(tmp_path, monkeypatch):
     assert next(doctor.data(tmp_path)).status == "OK"
 
 
+@pytest.mark.parametrize("windows, cure", [
+    (False, "make lab (it makes .venv); without make: python3 -m venv .venv, then .venv/bin/python -m pip install "),
+    (True, "python -m venv .venv, then .venv\\Scripts\\python -m pip install ")])
+def test_nothing_is_installed_into_the_systems_own_python(folder, monkeypatch, windows, cure):
+    monkeypatch.setattr(doctor.sys, "prefix", sys.base_prefix)
+    monkeypatch.setattr(doctor, "WINDOWS", windows)
+    [line] = doctor.packages(folder)
+    assert line.cure.startswith(f"{cure}-r requirements.txt\n") and ("make" in line.cure) != windows
+    (folder / "requirements-sky.txt").write_text("# Optional: flying.\nno-such-package==1")
+    cure = cure.rpartition("; without make: ")[2]
+    assert next(doctor.optional(folder)).cure == f"{cure}-r requirements.txt -r requirements-sky.txt"
+
+
+def test_where_there_is_no_make_none_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "WINDOWS", True)
+    assert "py -3.12 -m venv .venv" in list(doctor.python(ROOT, (3, 14, 0)))[-1].cure
+    for check in ("python", "packages", "data", "kernel", "writing", "optional"):
+        monkeypatch.setattr(doctor, check, lambda root: [])
+    doctor.report(ROOT)
+    assert "-m mlkit lab`" in capsys.readouterr().out
+
+
 def test_a_package_whose_condition_holds_is_wanted(folder):
     (folder / "requirements.txt").write_text(f"no-such-package==2 ; sys_platform == '{sys.platform}'")
     assert "no-such-package" in next(doctor.packages(folder)).found
@@ -138,7 +160,15 @@ def test_a_kernel_with_the_mlkit_of_another_folder(tmp_path):
     assert line.status == "FAIL" and f"its mlkit is that of {ROOT}, not of {tmp_path}" in line.found
 
 
-def test_folders_that_cannot_be_written_to(folder):
+def test_a_kernel_imports_nothing_from_the_folder_the_doctor_runs_in(tmp_path, monkeypatch):
+    """There it would find an mlkit that is not installed; lessons run in another folder, and would not."""
+    (tmp_path / "mlkit.py").write_text("raise ImportError('not installed, only here')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert "only here" not in next(doctor.kernel(ROOT)).found
+
+
+def test_folders_that_cannot_be_written_to(folder, monkeypatch):
     assert [line.status for line in doctor.writing(folder)] == ["OK", "OK"]
     assert not (folder / "runs").exists(), "looked at, not made"
     (folder / "runs").write_text("a file, not a folder")
@@ -146,6 +176,9 @@ def test_folders_that_cannot_be_written_to(folder):
     notebooks, runs = doctor.writing(folder)
     assert notebooks.status == runs.status == "FAIL" and "ls -ld runs" in runs.cure
     assert "notebooks/ cannot be written to: No such file" in notebooks.found
+    shutil.rmtree(folder)
+    monkeypatch.setattr(doctor, "_is_checkout", lambda root: True)
+    assert f"ls -ld {folder} (" in list(doctor.writing(folder))[1].cure, "where runs is made, as it is not there yet"
 
 
 def test_where_nothing_is_installed_it_still_reports(tmp_path):

@@ -1,6 +1,5 @@
-"""What a learner moves in the lessons: each picture against a calculation of its own, and how soon it is there."""
+"""What a learner moves in the lessons: each picture against a calculation of its own."""
 
-import time
 from functools import partial
 
 import numpy as np
@@ -68,20 +67,6 @@ def test_drawn_on_again_is_drawn_anew(explorers, name):
     used = draw(**other)
     used.png()
     assert draw(**one, on=draw(**other)).png() == draw(**one, on=used).png() == draw(**one).png()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_an_explorer_answers_soon(explorers, name):
-    """Processor time with the picture, as other programs take the clock's: benchmarks/widgets.py measures the rest."""
-    draw, one, other = explorers[name]
-    figure, took = draw(**one), []
-    figure.png(quick=True)
-    for setting in (other, one, other):
-        start = time.process_time()
-        figure = draw(**setting, on=figure)
-        figure.png(quick=True)
-        took.append(time.process_time() - start)
-    assert sorted(took)[1] < 0.25
 
 
 # ------------------------------------------------------------------- money

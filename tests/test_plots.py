@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64decode
 from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
@@ -26,6 +27,7 @@ from mlkit.course_page import render_notebook
 from mlkit.plots import (BLUE, CYCLE, GREEN, GREY, ORANGE, RED, faults, figure, lightness, plot_break_even,
                          plot_calibration, plot_cost_sensitivity, plot_equity, plot_fold_map, plot_price, plot_regimes,
                          plot_reliability, plot_result, plot_settings, plot_trades, plot_waterfall, plot_waterfalls)
+from mlkit.progress import UNATTENDED
 
 ROOT = Path(__file__).parents[1]
 COLOURS = {"blue": BLUE, "orange": ORANGE, "green": GREEN, "grey": GREY, "red": RED}
@@ -78,6 +80,21 @@ def test_no_two_lines_of_the_cycle_differ_by_their_colour_alone():
     assert faults(fig) == []
     axis.plot([0, 1], [0, 9], color=GREEN, linestyle="--", label="a sixth")
     assert faults(fig) == ["told apart by colour alone: 'line 1' and 'a sixth'"]
+
+
+def test_a_sixth_curve_that_is_drawn_as_the_first_is_told():
+    held = backtest(random_walk(300, seed=3), BuyAndHold())
+    five = {f"run {number}": held for number in range(5)}
+    assert faults(plot_equity(five, "Five curves")) == []
+    assert faults(plot_equity({**five, "one more": held}, "Six curves")) == ["drawn alike: 'run 0' and 'one more'"]
+
+
+def test_money_and_yields_have_their_units():
+    bars = random_walk(300, seed=3)
+    for kind, unit in (("equity", "price, account currency"), ("rate", "yield, % a year")):
+        bars.attrs = {"symbol": "X", "kind": kind}
+        assert [axis.get_ylabel() for axis in plot_result(backtest(bars, MeanReversion())).axes] == [
+            "equity, account currency (log scale)", "drawdown, %", f"X, {unit}"]
 
 
 # --------------------------------------------------------- every picture there is
@@ -139,6 +156,15 @@ def test_a_picture_says_in_words_what_it_shows(pictures, name):
     assert len(alt) > 60 and alt.startswith(next(title for title in titles if title).replace("\n", " "))
     assert all(axis.get_xlabel() in alt for axis in fig.axes) and any(letter.isdigit() for letter in alt)
     assert shown["image/png"].startswith(b"\x89PNG") and shown["text/plain"].startswith("Plot: ")
+
+
+def test_who_has_the_notebook_open_gets_the_words_with_the_picture(pictures, monkeypatch):
+    fig = pictures["waterfall"]
+    assert "text/html" not in fig._repr_mimebundle_()[0], "a committed notebook keeps the PNG alone"
+    monkeypatch.delenv(UNATTENDED)
+    shown = fig._repr_mimebundle_()[0]
+    image = BeautifulSoup(shown["text/html"], "html.parser").img
+    assert image["alt"] == fig.alt and b64decode(image["src"].partition(",")[2]) == shown["image/png"] == fig.png()
 
 
 def sums(pictures):

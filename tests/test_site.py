@@ -35,9 +35,12 @@ def small(tmp_path):
     picture = new_output("display_data", {"image/png": PIXEL, "text/plain": "Plot: it <rises>"})
     described = new_output("display_data", {"image/png": PIXEL, "text/plain": "Plot: it falls"},
                            metadata={"image/png": {"alt": "A line that falls"}})
+    image = f'<img src="data:image/png;base64,{PIXEL}" alt="A line that rests">'
+    watched = new_output("display_data", {"image/png": PIXEL, "text/html": image, "text/plain": "Plot: it rests"})
     lesson(folder / "00_first.ipynb", "00 · Is it <so>?", "## What & why\n[next](01_second.ipynb), [there]"
            "(01_second.ipynb#What-was-that%3F), [below](#What-%26-why), [do](exercises/00_first.ipynb)",
-           "## What & why\nAgain, with a neologism: floccinaucinihilipilification.", outputs=[picture, described])
+           "## What & why\nAgain, with a neologism: floccinaucinihilipilification.",
+           outputs=[picture, described, watched])
     lesson(folder / "01_second.ipynb", "01 · Why?", "## What was that?\n\n| a | b |\n|---|---|\n| 1 | 2 |")
     lesson(folder / "exercises" / "00_first.ipynb", "Exercise", "[back](../00_first.ipynb#What-%26-why)")
     return folder
@@ -67,7 +70,7 @@ def test_links_between_notebooks_become_links_between_pages(small, tmp_path):
 def test_pictures_have_words(small, tmp_path):
     build_site(small, tmp_path / "site", progress=False)
     pictures = soup_of(tmp_path / "site/00_first.html").select("main img")
-    assert [picture["alt"] for picture in pictures] == ["Plot: it <rises>", "A line that falls"]
+    assert [picture["alt"] for picture in pictures] == ["Plot: it <rises>", "A line that falls", "A line that rests"]
 
 
 @pytest.mark.parametrize("link", ["02_gone.ipynb", "01_second.ipynb#no-such", "#no-such", "../README.md"])

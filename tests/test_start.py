@@ -51,18 +51,36 @@ def test_the_page_in_git_is_what_the_lessons_say():
         assert (NOTEBOOKS / link).is_file(), link
 
 
+def test_what_the_page_says_to_run_asks_the_doctor(tmp_path):
+    """From a kernel that has only its own Python to go by, as on Binder, on Windows, from a wheel."""
+    prose = nbformat.read(NOTEBOOKS / "start.ipynb", as_version=4).cells[-1].source
+    nbformat.write(new_notebook(cells=[new_code_cell(re.search(r"```\n(.+?)\n```", prose, re.DOTALL)[1])]),
+                   tmp_path / "cure.ipynb")
+    assert execute(tmp_path / "cure.ipynb", tmp_path / "run.ipynb", folder=NOTEBOOKS).status == "ok"
+    said = nbformat.read(tmp_path / "run.ipynb", as_version=4).cells[0].outputs[0].text
+    assert "OK    Python" in said and "OK    kernel" in said, said
+
+
 def test_a_page_links_each_lesson_and_its_exercise(folder):
     page = start.page(folder)
     assert repr(page).splitlines() == ["2 lessons, about 1.0 hours in all. Begin with 00.", "",
                                        "00  Is it <so>?   10 minutes", "01  Why?          50 minutes"]
     assert page._repr_html_().count("href=") == 4 and "Is it &lt;so&gt;?" in page._repr_html_()
-    assert '<a href="exercises/01_lesson.ipynb">exercise</a>' in page._repr_html_()
+    assert '<a href="exercises/01_lesson.ipynb">exercise 01</a>' in page._repr_html_()
 
 
-def test_a_lesson_without_question_or_minutes_is_refused(folder):
-    nbformat.write(new_notebook(cells=[new_markdown_cell("# 02 · What?")]), folder / "02_bad.ipynb")
-    with pytest.raises(ValueError, match='02_bad.ipynb: its first cell needs .* "About N minutes"'):
-        start.lessons(folder)
+def test_what_a_learner_adds_is_no_lesson_and_stops_nothing(attended):
+    taught, page = start.lessons(attended), repr(start.page(attended))
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# 12 · My own?")]), attended / "12_mine.ipynb")
+    nbformat.write(new_notebook(), attended / "13_empty.ipynb")
+    (attended / "14_broken.ipynb").write_text("<<<<<<< HEAD")
+    (attended / "15_other.ipynb").write_text("[]")
+    for copy in ("01_lesson-Copy1.ipynb", "exercises/01_lesson-Copy1.ipynb"):
+        shutil.copy(attended / "01_lesson.ipynb", attended / copy)
+    start.refresh(attended)
+    assert start.lessons(attended) == taught and repr(start.page(attended)) == page
+    start.tick("01", attended)
+    assert progress.finished(attended) == {"01_lesson": TODAY}
 
 
 def test_ticks_by_hand(folder, monkeypatch):
@@ -89,8 +107,9 @@ def test_the_record_of_a_lesson_that_a_person_has_open_finishes_it(attended, cap
     assert progress.finished(attended) == {"01_lesson": "2020-01-31"}, "the first day counts"
 
 
-@pytest.mark.parametrize("notebook", ["start.ipynb", "07_gone.ipynb", "exercises/mine.ipynb"])
+@pytest.mark.parametrize("notebook", ["start.ipynb", "07_gone.ipynb", "exercises/mine.ipynb", "01_lesson-Copy1.ipynb"])
 def test_other_notebooks_finish_nothing(attended, monkeypatch, notebook):
+    shutil.copy(attended / "01_lesson.ipynb", attended / "01_lesson-Copy1.ipynb")
     monkeypatch.setenv(progress.NOTEBOOK, str(attended / notebook))
     batch.record(symbol="GE")
     assert not (attended / progress.FILE).exists()

@@ -51,6 +51,13 @@ def test_an_answer_is_what_the_learner_moved_to(kernel, capsys):
     assert capsys.readouterr().out == "You said 40 days; it is 28.5 days. Off by 11.5 days.\n"
 
 
+def test_a_question_is_no_markup(kernel, monkeypatch):
+    asked, boxes = predict_first("Is P<Q & why?", 1, low=0, high=2), []
+    monkeypatch.setattr(sliders, "view_of", lambda box: boxes.append(box) or {})
+    asked._repr_mimebundle_()
+    assert boxes[0].children[0].value == "<b>Is P&lt;Q &amp; why?</b>"
+
+
 def test_an_answer_of_several(kernel, capsys):
     asked = predict_first("Which?", "rule", options=["model", "rule", "neither"])
     asked.reveal("neither")
@@ -103,6 +110,20 @@ def test_a_switch_starts_off_and_a_figure_is_drawn_on_again(kernel):
     first = made.figure
     made.controls["loud"].value = True
     assert seen == [(False, None), (True, first)] and repr(made).startswith("Slider: loud off or on.")
+
+
+def test_zero_and_one_are_numbers_and_no_switch(kernel):
+    made = slider(lambda height: draw(height + 1), height=[0, 1])
+    made.controls["height"].value = 1
+    assert "It rises to 0.5" in shown(made)[1] and repr(made).startswith("Slider: height from 0 to 1.")
+
+
+def test_of_a_picture_that_never_was_nothing_is_said(kernel):
+    made = slider(draw, height=[1, 0])
+    assert "ZeroDivisionError" in made._message.value and "picture" not in made._message.value
+    made.controls["height"].value = 1
+    made.controls["height"].value = 0
+    assert "The picture is still that of the last setting." in made._message.value
 
 
 def test_a_slider_needs_something_to_choose_from():

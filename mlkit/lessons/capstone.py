@@ -35,6 +35,7 @@ from mlkit.models.scoring import Schedule, name_of
 from mlkit.plots import format_metric
 from mlkit.research import OutOfSample, walk_forward
 from mlkit.splits import WalkForward
+from mlkit.widgets import Decided
 
 FEATURES = FeatureSet([LaggedReturns(5), PriceToAverage(5, 20), Volatility(20), RSI(14)])
 NAIVE = "majority"  # the family that knows nothing but which direction was commoner
@@ -204,19 +205,6 @@ def research(bars: pd.DataFrame, setup: Setup) -> dict[str, OutOfSample]:
 def strategy_of(found: OutOfSample | Schedule) -> MLStrategy:
     """What trades on these models: long above 1/2, out below."""
     return MLStrategy(found, FEATURES, enter=0.5, exit=0.5)
-
-
-class Decided(Strategy):
-    """Decisions that a strategy has made (n,), to be traded again and again at other costs."""
-
-    shorts_from_flat = False
-
-    def __init__(self, strategy: Strategy, bars: pd.DataFrame):
-        super().__init__(strategy.symbol)
-        self.decisions, self.lookback = strategy.decide(bars), 1 + strategy.first_decision(bars)
-
-    def decide(self, bars: pd.DataFrame) -> np.ndarray:
-        return self.decisions
 
 
 def traders_of(bars: pd.DataFrame, setup: Setup, found: dict[str, OutOfSample]) -> dict[str, Strategy]:

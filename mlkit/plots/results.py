@@ -65,7 +65,7 @@ def _equity_lines(axis, results: dict) -> None:
                   label=name)
     if all((result.equity > 0).all() for result in results.values()):
         log_scale(axis)
-    axis.set_ylabel("equity (log scale)" if axis.get_yscale() == "log" else "equity")
+    axis.set_ylabel("equity, account currency" + " (log scale)" * (axis.get_yscale() == "log"))
     if len(results) > 1:
         axis.legend(frameon=False, loc="upper left")
 
@@ -92,6 +92,7 @@ def _trades_on_price(axis, result) -> tuple[str, int, int]:
         counts.append(int(chosen.sum()))
         axis.plot(fills["timestamp"][chosen], fills["price"][chosen], marker, color=colour, markersize=3.5,
                   label=f"{counts[-1]} {label}")
-    axis.set_ylabel(f"{symbol}, price")
+    is_yield = result.bars[symbol].attrs.get("kind") == "rate"
+    axis.set_ylabel(f"{symbol}, {'yield, % a year' if is_yield else 'price, account currency'}")
     axis.legend(frameon=False, loc="upper left", ncols=3)
     return symbol, *counts

@@ -9,8 +9,10 @@ Area grows faster than its side. Across: side, m. Up: area, m2. squares (solid l
 
 from __future__ import annotations
 
+import base64
 import html
 import io
+import os
 import textwrap
 import warnings
 
@@ -21,6 +23,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import Bbox, ScaledTranslation
 
 from mlkit.plots.words import describe, digest, faults
+from mlkit.progress import UNATTENDED
 
 # At least 3 to 1 against white, and told apart in greyscale and by the colour-blind (tests/test_plots.py measures it).
 # Colour never says anything alone: each series has its own line, marker or hatch too.
@@ -34,8 +37,9 @@ SALT = {"svg.hashsalt": "mlkit"}  # without it the names inside an SVG are drawn
 class Plot(Figure):
     """A Figure that is the same bytes every time, as PNG and as SVG, and that can say in words what it shows.
 
-    alt : a sentence that says it better than the summary of what is drawn. A notebook shows the PNG, with
-        `.alt` as its alternative text (output metadata, image/png, alt) and `.digest()` beside it.
+    alt : a sentence that says it better than the summary of what is drawn. A notebook keeps the PNG, with
+        `.alt` and `.digest()` beside it (output metadata, image/png). Who has it open is shown `.html()`:
+        JupyterLab gives a PNG no alternative text.
     """
 
     def __init__(self, *args, alt: str = "", **options):
@@ -58,6 +62,13 @@ class Plot(Figure):
         self.savefig(picture, format="png", metadata={"Software": None},
                      pil_kwargs={"compress_level": 1} if quick else None)
         return picture.getvalue()
+
+    def html(self, *, quick: bool = False) -> str:
+        """The picture as an image with its alternative text; quick: as for `png`."""
+        width, height = (int(side * self.dpi) for side in self.get_size_inches())
+        source = base64.b64encode(self.png(quick=quick)).decode()
+        return (f'<img src="data:image/png;base64,{source}" alt="{_quoted(self.alt)}" width="{width}" '
+                f'height="{height}" style="max-width: 100%; height: auto">')
 
     def svg(self) -> str:
         """The picture as one that can be enlarged, with its alternative text inside."""
@@ -94,6 +105,8 @@ class Plot(Figure):
             warnings.warn_explicit(f"hard to read: {fault}", UserWarning, "mlkit.plots", 0)
         titles = [self.get_suptitle(), *(axis.get_title(loc="left").replace("\n", " ") for axis in self.axes)]
         data = {"image/png": self.png(), "text/plain": "Plot: " + "; ".join(title for title in titles if title)}
+        if UNATTENDED not in os.environ:
+            data["text/html"] = self.html()
         return data, {"image/png": {"alt": self.alt, "digest": self.digest()}}
 
 

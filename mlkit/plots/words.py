@@ -211,7 +211,10 @@ def _number(value: float) -> str:
 
 
 def faults(figure) -> list[str]:
-    """What a reader would miss: a title, a label with its unit, or a way to tell two series apart without colours."""
+    """What a reader would miss: a title, the label of an axis, or a way to tell two series apart without colours.
+
+    Whether a label names its unit, nobody but a reader can judge.
+    """
     panels = [axis for axis in figure.axes if axis.get_visible()]
     found = [] if figure.get_suptitle() or any(map(_titles, panels)) else ["a figure without a title"]
     for axis in panels:
@@ -232,8 +235,9 @@ def _counts(ticks) -> bool:
 def _told_by_colour_alone(axis) -> list[str]:
     found, drawn = [], [each for each in series_of(axis) if each[3]]
     for (first, marks, _, one), (second, others, _, two) in combinations(drawn, 2):
-        if marks == others and one[0] != two[0] and _alike_in_grey(one[0], two[0]):
-            found.append(f"told apart by colour alone: {first!r} and {second!r}")
+        if marks == others and _alike_in_grey(one[0], two[0]) and (one[0] != two[0] or first and second):
+            how = "told apart by colour alone" if one[0] != two[0] else "drawn alike"
+            found.append(f"{how}: {first!r} and {second!r}")
     for container in (each for each in axis.containers if isinstance(each, BarContainer)):
         kinds = {(to_hex(bar.get_facecolor()), bar.get_hatch() or "") for bar in container}
         found += [f"told apart by colour alone: bars of {_name(container) or 'a panel'!r}"

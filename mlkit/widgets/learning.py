@@ -1,6 +1,7 @@
 """Explorers of learning: windows on time, capacity, how many were tried, leaks turned on and off.
 
-Each is a function of data and settings -> Plot, drawn anew in less than a tenth of a second.
+Each is a function of data and settings -> Plot, drawn anew in about a tenth of a second (`benchmarks/widgets.py`
+measures it).
 
 >>> from mlkit import planted_edge
 >>> fig = capacity_explorer(planted_edge(2_000, seed=1, strength=0.3), depth=8)

@@ -1,7 +1,7 @@
 """Explorers of money: what costs leave, what a threshold changes, how much to hold.
 
-Each is a function of data and one setting -> Plot, drawn anew in less than a tenth of a second on 20 years
-of daily bars: the replay runs the backtest again, and the panels are laid out by hand.
+Each is a function of data and one setting -> Plot, drawn anew in about a tenth of a second on 20 years of daily
+bars (`benchmarks/widgets.py` measures it): the replay runs the backtest again, and the panels are laid out by hand.
 
 >>> from mlkit import MovingAverageCross, break_even_cost, planted_edge
 >>> bars, rule = planted_edge(500, seed=1, strength=0.3), MovingAverageCross(1, 2)

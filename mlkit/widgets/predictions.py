@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 from mlkit.batch import record_as
 from mlkit.widgets import sliders
 
@@ -61,7 +63,7 @@ class Prediction:
         if self._widget is None:
             return {"text/plain": repr(self)}
         from ipywidgets import HTML, VBox
-        box = VBox([HTML(f"<b>{self.question}</b>"), self._widget])
+        box = VBox([HTML(f"<b>{html.escape(self.question)}</b>"), self._widget])
         return {**sliders.view_of(box), "text/plain": repr(self)}
 
 

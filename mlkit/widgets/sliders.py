@@ -6,12 +6,10 @@ Slider: width from 1 to 5. Run this notebook in JupyterLab to move it.
 
 from __future__ import annotations
 
-import base64
 import html
 from inspect import signature
 
 VIEW = "application/vnd.jupyter.widget-view+json"
-SWITCH = [False, True]
 
 
 class Sliders:
@@ -33,7 +31,7 @@ class Sliders:
 
         for name, choices in self._choices.items():
             words = {"description": name.replace("_", " "), "style": {"description_width": "initial"}}
-            if choices == SWITCH:
+            if _is_switch(choices):
                 control = ipywidgets.Checkbox(value=False, indent=False, **words)
             else:
                 control = ipywidgets.SelectionSlider(options=[(_shown(choice), choice) for choice in choices],
@@ -49,15 +47,16 @@ class Sliders:
         values = {name: control.value for name, control in self.controls.items()}
         try:
             self.figure = self._draw(**values, **({"on": self.figure} if self._draws_on else {}))
-            picture = _picture_html(self.figure)
+            picture = self.figure.html(quick=True)
         except Exception as error:  # whatever goes wrong is shown where the learner looks; the sliders stay alive
             said = html.escape(f"{type(error).__name__}: {error}")
-            self._message.value = f'<p role="alert"><b>{said}</b> The picture is still that of the last setting.</p>'
+            kept = " The picture is still that of the last setting." if self._picture.value else ""
+            self._message.value = f'<p role="alert"><b>{said}</b>{kept}</p>'
         else:
             self._picture.value, self._message.value = picture, ""
 
     def __repr__(self) -> str:
-        ranges = "; ".join(f"{name.replace('_', ' ')} off or on" if choices == SWITCH else
+        ranges = "; ".join(f"{name.replace('_', ' ')} off or on" if _is_switch(choices) else
                            f"{name.replace('_', ' ')} from {choices[0]} to {choices[-1]}"
                            for name, choices in self._choices.items())
         return f"Slider: {ranges}. Run this notebook in JupyterLab to move it."
@@ -70,12 +69,9 @@ def _shown(choice) -> str:
     return f"{choice:g}" if isinstance(choice, (int, float)) else str(choice)
 
 
-def _picture_html(figure) -> str:
-    """The figure as an image with its alternative text, which the image widget of ipywidgets does not know."""
-    width, height = (int(side * figure.dpi) for side in figure.get_size_inches())
-    source = base64.b64encode(figure.png(quick=True)).decode()
-    return (f'<img src="data:image/png;base64,{source}" alt="{html.escape(figure.alt)}" width="{width}" '
-            f'height="{height}" style="max-width: 100%; height: auto">')
+def _is_switch(choices: list) -> bool:
+    """Whether these are [False, True], and not the numbers 0 and 1, which are equal to them."""
+    return choices == [False, True] and isinstance(choices[0], bool)
 
 
 def slider(draw, **choices) -> Sliders:
