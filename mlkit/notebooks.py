@@ -181,6 +181,12 @@ def private_kernels(manager_class, *, scratch: str | None = None, variables: dic
     return PrivateKernelManager
 
 
+def refuse_itself(notebook: Path, output: Path) -> None:
+    """Raises ValueError if running a notebook would overwrite it."""
+    if notebook.exists() and output.exists() and output.samefile(notebook):
+        raise ValueError(f"{output.parent} holds {notebook.name} itself: choose another output folder")
+
+
 def execute(notebook: Path, output: Path, *, parameters: dict | None = None, timeout: float = 1800,
             on_cell: Callable[[], None] = lambda: None, folder: Path | None = None, **place) -> Outcome:
     """Run a notebook through papermill; what it produced until a failure is kept.
@@ -197,6 +203,7 @@ def execute(notebook: Path, output: Path, *, parameters: dict | None = None, tim
     Returns
     -------
     Outcome; a raising cell, a dead kernel, the time limit and an unreadable file are outcomes, not exceptions.
+    Raises ValueError if `output` is the notebook itself.
     """
     import nbformat
     import papermill
@@ -204,6 +211,7 @@ def execute(notebook: Path, output: Path, *, parameters: dict | None = None, tim
     logging.getLogger("papermill").setLevel(logging.CRITICAL)      # what went wrong is told once: by the outcome
     watch = Stopwatch(timeout, on_cell)
     notebook, output = Path(notebook), Path(output).resolve()
+    refuse_itself(notebook, output)
     output.unlink(missing_ok=True)
     try:
         papermill.execute_notebook(

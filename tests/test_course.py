@@ -179,6 +179,16 @@ def test_the_command_line_refuses_before_it_runs(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_notebook_is_never_overwritten_by_its_own_run(tmp_path):
+    notebook = write(tmp_path / "n.ipynb", "1")
+    before = notebook.read_bytes()
+    done = CliRunner().invoke(main, ["run", str(notebook), "--out", str(tmp_path)])
+    assert done.exit_code == 1 and f"{tmp_path} holds n.ipynb itself: choose another output folder" in done.stderr
+    with pytest.raises(ValueError, match="holds n.ipynb itself"):
+        execute(notebook, tmp_path / "sub" / ".." / "n.ipynb")
+    assert notebook.read_bytes() == before and list(tmp_path.iterdir()) == [notebook]
+
+
 def test_a_folder_without_notebooks_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for command in ("run", "notebooks"):
