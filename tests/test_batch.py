@@ -28,9 +28,11 @@ import mlkit.batch.task
 import mlkit.course_page
 from mlkit.batch import BatchError, ParameterError, collect, recorded, run_grid
 from mlkit.batch.folder import LocalFolder, open_folder
+from mlkit.batch.grid import job_of
 from mlkit.batch.page import write_pages
 from mlkit.batch.plan import SUMMARY, code_version, make_plan, split_values
 from mlkit.batch.table import table_of
+from mlkit.batch.task import give_up, perform
 from mlkit.cli import main
 from mlkit.course import numbered_notebooks
 from mlkit.notebooks import execute
@@ -139,7 +141,7 @@ def test_nothing_half_written_is_left(batch):
     folder, _, table = batch
     there = {path.name for path in folder.iterdir()}
     wanted = {name for file in table["file"] for name in (file, file.replace(".ipynb", ".html"))}
-    assert there == wanted | {"index.html", "table.csv", ".batch-lock"}
+    assert there == wanted | {"index.html", "table.csv", ".batch", ".batch-lock"}
 
 
 def test_the_table_in_the_file_is_the_table(batch):
@@ -348,6 +350,20 @@ def test_two_batches_do_not_write_into_one_folder(small, tmp_path):
     with open_folder(out).alone(), pytest.raises(BatchError, match=rf"another batch.*process {os.getpid()} on .*since"):
         run_grid(small, {"a": [1]}, out, progress=False)
     assert [path.name for path in out.iterdir()] == [".batch-lock"]
+
+
+def test_a_run_of_an_earlier_batch_that_ends_late_writes_nothing(small, tmp_path):
+    out, grid = tmp_path / "x", {"a": [1]}
+    plan = make_plan(small, grid)
+    earlier = job_of(plan, open_folder(out), timeout=60, again=True)
+    table = run_grid(small, grid, out, progress=False, pages=False)
+    before = stamps(out)
+    with pytest.raises(BatchError, match="another batch was begun in .* meanwhile"):
+        perform(earlier, *plan)
+    with pytest.raises(BatchError, match="another batch was begun in .* meanwhile"):
+        give_up(earlier, *plan, "its worker died")
+    assert stamps(out) == before
+    pd.testing.assert_frame_equal(table, collect(out))
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):

@@ -18,6 +18,7 @@ from mlkit.batch.plan import BatchError
 
 TAIL = 65_536           # bytes at a file's end that hold a run's record (mlkit.batch.task)
 LOCK = ".batch-lock"
+OWNER = ".batch"        # holds the name of the batch that was begun there last
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}\.new")
 
 
@@ -139,7 +140,7 @@ def _locked(file) -> bool:
 class Store:
     """An object store, through fsspec and the package it names for the URL's scheme: a write is one object, whole.
 
-    There is no lock: two batches at once on one place do the same runs twice, and do no other harm.
+    There is no lock: a batch that is begun while another writes there takes the place over, and the other one stops.
     """
 
     def __init__(self, url: str):

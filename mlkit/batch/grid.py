@@ -7,12 +7,12 @@ import zlib
 from contextlib import closing, suppress
 
 from mlkit.batch.engines import LocalWorkers
-from mlkit.batch.folder import open_folder
+from mlkit.batch.folder import OWNER, open_folder
 from mlkit.batch.page import write_pages
 from mlkit.batch.plan import Plan, Run, make_plan
 from mlkit.batch.records import from_entries
 from mlkit.batch.table import check_names, table_of
-from mlkit.batch.task import Job, find_records, is_finished
+from mlkit.batch.task import Job, find_records, is_current, is_finished
 
 RENDERED = 100      # runs up to which every executed notebook gets a page of its own unless told otherwise
 
@@ -60,13 +60,14 @@ def run_grid(notebook, grid, out, *, workers: int = 1, scheduler: str | None = N
         with place.alone():
             pages = len(plan) <= RENDERED if pages is None else pages
             job = job_of(plan, place, timeout=timeout, again=force, pages=pages)
+            place.write(OWNER, job.batch)
             runs = list(plan)
             found = {} if force else _finished(place, runs)
             try:
                 _run_all(engine, job, [run for run in runs if run.name not in found], found, fail_fast, progress)
             except BaseException:
-                if found:
-                    with suppress(ValueError):      # of names that clash, which is what is being raised
+                with suppress(ValueError, OSError):     # of names that clash or a full disk: that is being raised
+                    if found and is_current(place, job):
                         write_pages(place, plan, table_of(found.values()), pages)
                 raise
             table = table_of(found.values())

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from mlkit.batch.folder import open_folder
+from mlkit.batch.folder import OWNER, open_folder
 from mlkit.batch.plan import BatchError, Run, code_version, mlkit_version
 from mlkit.batch.records import results_in, to_entries
 
@@ -100,6 +100,14 @@ def is_finished(record: dict | None, identity: str) -> bool:
     return bool(record) and record["status"] == "ok" and record["identity"] == identity
 
 
+def is_current(place, job: Job) -> bool:
+    """Whether this is the batch that was begun there last. One whose command was killed may still have runs under way."""
+    try:
+        return place.read(OWNER) == job.batch.encode()
+    except FileNotFoundError:
+        return False
+
+
 def find_records(place, names) -> dict[str, dict | None]:
     """name -> record of those files that are there; None for one that holds none."""
     found = {name: record_at_end(tail) for name, tail in place.tails(names).items()}
@@ -159,7 +167,10 @@ def _record(job: Job, run: Run, status: str, cell: str, error: str, results: dic
 
 
 def _place(place, job: Job, run: Run, notebook: dict, record: dict) -> dict:
-    """Write the notebook with its record as its last word, and its page before it; returns the record."""
+    """Write the notebook with its record as its last word, and its page before it; returns the record.
+
+    Raises BatchError if a later batch was begun there: it may have better, and does this run itself.
+    """
     metadata = notebook.pop("metadata")
     if "papermill" in metadata:
         metadata["papermill"] |= {"input_path": job.notebook, "output_path": run.name,
@@ -167,11 +178,15 @@ def _place(place, job: Job, run: Run, notebook: dict, record: dict) -> dict:
     notebook["metadata"] = {**metadata, "mlkit": record}
     page = Path(run.name).with_suffix(".html").name
     try:
+        if not is_current(place, job):
+            raise BatchError(f"another batch was begun in {place} meanwhile: this one writes nothing there any more")
         if job.pages:
             place.write(page, _page(notebook, run.name))
         else:
             place.remove(page)          # an earlier run's
         place.write(run.name, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+    except BatchError:
+        raise
     except Exception as error:          # each store has errors of its own; the others may still be written
         why = f"its result could not be written: {type(error).__name__}: {error}"
         return record | {"status": "failed", "error": why, "file": ""}
