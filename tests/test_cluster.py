@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 
 import joblib
 import pandas as pd
@@ -20,6 +21,10 @@ import mlkit.batch.plan
 from mlkit import (Costs, FeatureSet, LaggedReturns, MeanReversion, WalkForward, direction, load_bars, make_model,
                    sweep, walk_forward)
 from mlkit.batch import BatchError, collect, run_grid
+from mlkit.batch.folder import open_folder
+from mlkit.batch.grid import job_of
+from mlkit.batch.plan import make_plan
+from mlkit.batch.task import give_up
 from mlkit.cli import main
 
 distributed = pytest.importorskip("distributed", reason="requirements-cluster.txt is not installed")
@@ -30,17 +35,23 @@ START = 60      # seconds within which the cluster has to be up on a busy machin
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory):
     """The address of a scheduler with two workers, of one thread and of two. One that dies is started again."""
+    env = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+    with cluster(tmp_path_factory.mktemp("dask"), env, 1, 2) as address:
+        yield address
+
+
+@contextmanager
+def cluster(here, env, *threads):
+    """The address of a scheduler with a worker process of so many threads each."""
     if os.name != "posix":
         pytest.skip("its notebooks kill their workers by a signal that this system has not")
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    here = tmp_path_factory.mktemp("dask")
-    env = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
     started = [dask(here, env, "scheduler", "--host", "127.0.0.1", "--port", address.rsplit(":")[-1], "--no-dashboard")]
-    started += [dask(here, env, "worker", address, "--nthreads", str(threads), "--host", "127.0.0.1", "--no-dashboard",
-                     "--local-directory", str(here)) for threads in (1, 2)]
+    started += [dask(here, env, "worker", address, "--nthreads", str(count), "--host", "127.0.0.1", "--no-dashboard",
+                     "--local-directory", str(here)) for count in threads]
     try:
-        wait_for_workers(address, 2)
+        wait_for_workers(address, len(threads))
         yield address
     finally:
         stop(started)
@@ -103,6 +114,24 @@ def test_a_run_that_kills_every_worker_is_a_failed_row(scheduler, small, tmp_pat
     row = table.set_index("kind").loc["kills its worker"]
     assert table["status"].tolist() == ["ok", "failed"] and "every worker that took it died" in row["error"]
     pd.testing.assert_frame_equal(table, collect(tmp_path / "x"))
+
+
+def test_what_only_waited_where_a_worker_died_is_done(small, tmp_path):
+    """A scheduler that gives a run up at the first death of its worker, and one worker with one thread."""
+    env = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+    grid = [{"kind": "kills its worker"}] + [{"a": a} for a in range(2, 14)]
+    with cluster(tmp_path, env, 1) as address:
+        table = run_grid(small, grid, tmp_path / "x", scheduler=address, progress=False, pages=False)
+    assert table.loc[table["status"] == "failed", "kind"].tolist() == ["kills its worker"]
+    assert len(table) == 13
+
+
+def test_a_run_given_up_after_it_finished_keeps_its_result(small, tmp_path):
+    grid = {"a": [1]}
+    table = run_grid(small, grid, tmp_path / "x", progress=False, pages=False)
+    before, plan = stamps(tmp_path / "x"), make_plan(small, grid)
+    record = give_up(job_of(plan, open_folder(tmp_path / "x"), timeout=1), *plan, "its worker died as it answered")
+    assert record["status"] == "ok" and stamps(tmp_path / "x") == before and len(table) == 1
 
 
 def test_a_stopped_batch_leaves_the_scheduler_nothing_to_do(scheduler, small, tmp_path):

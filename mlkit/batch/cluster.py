@@ -99,17 +99,29 @@ class Cluster:
 
     def run(self, job: Job, runs: list[Run]) -> Iterator[dict]:
         """The runs' records; a dead worker's are done by others. Raises BatchError if the scheduler goes."""
+        killed = []
+        for run, record in self._records(job, runs, IN_FLIGHT):
+            if record:
+                yield record
+            else:
+                killed.append(run)
+        for run, record in self._records(job, killed, 1):       # Dask counts a death against what waited there, too
+            yield record or give_up(job, run, "every worker that took it died, at last with nothing of the batch beside it")
+
+    def _records(self, job: Job, runs: list[Run], in_flight: int) -> Iterator[tuple[Run, dict | None]]:
+        """Each run and its record; None if its workers died more often than Dask allows (`allowed-failures`)."""
         from distributed import KilledWorker, as_completed
 
         waiting, names = enumerate(runs), {run.name: run for run in runs}
-        futures = as_completed([self._submit(job, *each) for each in islice(waiting, IN_FLIGHT)], loop=self.client.loop,
-                               raise_errors=False)
+        group = f"{job.batch}-{in_flight}"
+        futures = as_completed([self._submit(job, group, *each) for each in islice(waiting, in_flight)],
+                               loop=self.client.loop, raise_errors=False)
         for future in futures:
-            run = names[future.key.removeprefix(job.batch + " ")]
+            run, record = names[future.key[1]], None
             if future.status == "finished":
                 record = future.result()
             elif isinstance(error := future.exception() if future.status == "error" else None, KilledWorker):
-                record = give_up(job, run, f"every worker that took it died: {error}".splitlines()[0])
+                pass
             elif error is not None:
                 raise error if isinstance(error, BatchError) else BatchError(
                     f"a worker could not take {run.name}: {type(error).__name__}: {error}") from error
@@ -117,12 +129,16 @@ class Cluster:
                 raise BatchError(f"the scheduler is gone or dropped the batch ({future.status}); finished runs are "
                                  "kept: run it again when it is back")
             if another := next(waiting, None):
-                futures.add(self._submit(job, *another))
-            yield record
+                futures.add(self._submit(job, group, *another))
+            yield run, record
 
-    def _submit(self, job: Job, number: int, run: Run):
-        """In the grid's order: Dask would take what comes within a moment by the names of its keys."""
-        return self.client.submit(perform, job, run, key=f"{job.batch} {run.name}", priority=-number, pure=False)
+    def _submit(self, job: Job, group: str, number: int, run: Run):
+        """In the grid's order: Dask would take what comes within a moment by the names of its keys.
+
+        In one group, of which Dask keeps at the scheduler what has no free thread: given to a worker, it would wait
+        there, and die with it.
+        """
+        return self.client.submit(perform, job, run, key=(group, run.name), priority=-number, pure=False)
 
 
 def _knock(address: str) -> None:

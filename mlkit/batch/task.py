@@ -71,8 +71,7 @@ def perform(job: Job, run: Run) -> dict:
     _live_with(job)
     _check_code(job)
     place = open_folder(job.out)
-    known = find_records(place, [run.name]).get(run.name)
-    if is_finished(known, run.identity) and (not job.again or known["batch"] == job.batch):
+    if known := _finished(place, job, run):
         return known
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     with tempfile.TemporaryDirectory(prefix="mlkit-", dir=job.scratch, ignore_cleanup_errors=True) as folder:
@@ -90,10 +89,18 @@ def _check_code(job: Job) -> None:
 
 
 def give_up(job: Job, run: Run, error: str) -> dict:
-    """The record, put in place, of a run that no worker brought to an end."""
+    """The record, put in place, of a run that no worker brought to an end; a finished one's own."""
+    place = open_folder(job.out)
+    if known := _finished(place, job, run):
+        return known
     notebook = json.loads(zlib.decompress(job.text))
     record = _record(job, run, "failed", "", error, {}, seconds=math.nan, started="", attempts=0)
-    return _place(open_folder(job.out), job, run, notebook, record)
+    return _place(place, job, run, notebook, record)
+
+
+def _finished(place, job: Job, run: Run) -> dict | None:
+    known = find_records(place, [run.name]).get(run.name)
+    return known if is_finished(known, run.identity) and (not job.again or known["batch"] == job.batch) else None
 
 
 def is_finished(record: dict | None, identity: str) -> bool:
