@@ -221,6 +221,7 @@ def execute(notebook: Path, output: Path, *, parameters: dict | None = None, tim
             execution_timeout=math.ceil(timeout), **kernel_options(**place), **watch.hooks())
     except Exception as error:      # whatever one notebook does, the others run: the outcome says what it was
         if watch.notebook is not None and not output.exists():
+            watch.notebook.metadata["papermill"]["exception"] = True     # papermill notes only a cell that raised
             nbformat.write(watch.notebook, output)
         return Outcome(notebook, "failed", watch.elapsed, failed_cell(watch), explain(error, timeout),
                        output if output.exists() else None, died(error))

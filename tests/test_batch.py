@@ -651,10 +651,19 @@ def test_a_file_that_is_no_executed_notebook_is_a_row_too(small, tmp_path):
     shutil.copy(small, out / "never run.ipynb")
     assert execute(small, out / "by hand.ipynb", parameters={"a": 5}).status == "ok"
     assert execute(small, out / "by hand too.ipynb", parameters={"a": 6, "kind": "raises"}).failed
+    assert execute(small, out / "dies.ipynb", parameters={"kind": "dies"}).kernel_died
+    endless = write_notebook(tmp_path / "endless.ipynb", "while True: pass")
+    assert execute(endless, out / "endless.ipynb", timeout=4).failed
+    by_papermill = json.loads((out / "by hand.ipynb").read_text())      # as it leaves what did not come to its end
+    by_papermill["cells"][-1]["execution_count"] = None
+    (out / "half.ipynb").write_text(json.dumps(by_papermill))
     table = collect(out).set_index("file")
     assert table["status"].to_dict() == {
         whole.name: "ok", "cut.ipynb": "unreadable", "other.ipynb": "unreadable", "never run.ipynb": "unreadable",
-        "by hand.ipynb": "ok", "by hand too.ipynb": "failed"}
+        "by hand.ipynb": "ok", "by hand too.ipynb": "failed", "dies.ipynb": "failed", "endless.ipynb": "failed",
+        "half.ipynb": "failed"}
+    assert table.loc[["dies.ipynb", "endless.ipynb", "half.ipynb"], "error"].tolist() == ["it did not end"] * 3
+    assert table.loc["by hand.ipynb", ["kind", "slow", "log"]].tolist() == ["good", 0.0, ""], "its defaults, too"
     assert table.loc["by hand.ipynb", ["a", "square", "notebook"]].tolist() == [5, 25, "small.ipynb"]
     assert "planted" in table.loc["by hand too.ipynb", "error"]
     assert table.loc["cut.ipynb", "error"] == "it is not a notebook"

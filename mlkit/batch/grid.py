@@ -1,6 +1,5 @@
 """`run_grid`: run a notebook over a grid of parameters, here or on a cluster. Part of `mlkit.batch`."""
 
-import json
 import secrets
 import sys
 import zlib
@@ -83,9 +82,8 @@ def _cluster(scheduler: str):
 
 def job_of(plan: Plan, place, **options) -> Job:
     """What a worker is told beside its one combination."""
-    defaults = json.loads(json.dumps(plan.defaults, default=repr))      # a table has no use for a set, nor JSON
     return Job(plan.notebook.name, zlib.compress(plan.text.encode()), plan.version, str(plan.notebook.resolve().parent),
-               defaults, plan.code, str(place), batch=secrets.token_hex(8), **options)
+               plan.defaults, plan.code, str(place), batch=secrets.token_hex(8), **options)
 
 
 def _finished(place, runs: list[Run]) -> dict[str, dict]:

@@ -20,7 +20,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlkit.batch.parameters import TAG_IT, Parameter, ParameterError, fitted, parameters_of
+from mlkit.batch.parameters import TAG_IT, Parameter, ParameterError, defaults_of, fitted, parameters_of
 from mlkit.batch.records import read_notebook
 
 SUMMARY = ("status", "error", "cell", "duration", "notebook", "notebook_version", "mlkit_version", "file")
@@ -75,9 +75,8 @@ class Plan:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Parameters whose default is a plain value, as the notebook has them."""
-        return {name: parameter.default for name, parameter in self.known.items() if parameter.type is not None
-                or parameter.default is None}
+        """What a run has for the parameters that it is not given."""
+        return defaults_of(self.known)
 
 
 def make_plan(notebook, grid) -> Plan:
