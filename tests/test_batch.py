@@ -115,6 +115,16 @@ def test_a_kernel_that_dies_and_a_worker_that_is_killed_are_tried_again(batch):
     assert begun["begin raises 7"] == 1, "a cell that raises is not tried again"
 
 
+def test_a_run_that_always_kills_its_worker_is_a_failed_row(small, tmp_path):
+    if os.name != "posix":
+        pytest.skip("it kills its worker by a signal that this system has not")
+    grid = [{"a": 1}, {"kind": "kills its worker"}] + [{"a": a} for a in range(2, 8)]
+    table = run_grid(small, grid, tmp_path / "x", workers=2, progress=False, pages=False).set_index("kind")
+    assert table.loc["good", "status"].tolist() == ["ok"] * 7
+    assert table.loc["kills its worker", ["status", "error"]].tolist() == [
+        "failed", "its worker process was killed 2 times with no other run beside it (out of memory?)"]
+
+
 def test_a_failed_run_keeps_what_it_had_done(batch):
     folder, _, table = batch
     for kind in ("raises", "dies"):
