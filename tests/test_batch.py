@@ -306,6 +306,13 @@ def test_mlkit_changed_meanwhile_stops_the_batch(small, tmp_path, monkeypatch):
         assert not stamps(tmp_path / "x")
 
 
+def test_a_batch_that_cannot_go_on_ends_with_status_1(tmp_path):
+    notebook = write_notebook(tmp_path / "n.ipynb", "from mlkit import record\nrecord(a=a + 1)")
+    done = CliRunner().invoke(main, ["batch", str(notebook), "-p", "a=1,2", "--out", str(tmp_path / "x"), "--no-pages"])
+    assert done.exit_code == 1 and "stopped half way: n.ipynb records a=2" in done.stderr
+    assert f"What has finished is kept in {tmp_path / 'x'}" in done.stderr and len(stamps(tmp_path / "x")) == 1
+
+
 def command(notebook, out, log, count, *more):
     return [sys.executable, "-m", "mlkit", "batch", str(notebook), "-p", "a=" + ",".join(map(str, range(count))),
             "-p", "slow=0.5", "-p", f"log={log}", "--out", str(out), "--workers", "2", "--no-pages", *more]

@@ -39,7 +39,8 @@ def batch(notebook, given, file, out, workers, scheduler, yes, **options):
 
     Every combination is a run in a kernel of its own and leaves an executed notebook; a row each in table.csv and
     index.html. Finished runs are not repeated: the same command resumes a batch that was stopped or killed, and tries
-    again what failed. Ends with status 0 when all runs are ok, 1 when some failed, 2 when it did not start.
+    again what failed. Ends with status 0 when all runs are ok, 1 when some failed or it could not go on, 2 when it did
+    not start.
 
     \b
     Example:
@@ -48,6 +49,7 @@ def batch(notebook, given, file, out, workers, scheduler, yes, **options):
       mlkit batch notebooks/00_first_ml_strategy.ipynb -p symbol=GE,IBM --out /shared/x --scheduler tcp://10.0.0.5:8786
     """
     from mlkit.batch.grid import run_grid
+    from mlkit.batch.plan import BatchStopped
 
     if workers and scheduler:
         raise click.UsageError("--workers is for this machine, --scheduler for a cluster, which has its own: give one")
@@ -57,6 +59,8 @@ def batch(notebook, given, file, out, workers, scheduler, yes, **options):
         if not yes:
             _ask(notebook, grid, out, workers)
         table = run_grid(notebook, grid, out, workers=workers or 1, scheduler=scheduler, **options)
+    except BatchStopped as error:
+        raise click.ClickException(f"stopped half way: {error}\nWhat has finished is kept in {out}.") from error
     except (ValueError, OSError) as error:
         raise Refused(str(error)) from error
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from mlkit.batch.engines import LocalWorkers
 from mlkit.batch.folder import OWNER, open_folder
 from mlkit.batch.page import write_pages
-from mlkit.batch.plan import Plan, Run, make_plan
+from mlkit.batch.plan import BatchStopped, Plan, Run, make_plan
 from mlkit.batch.records import from_entries
 from mlkit.batch.table import check_names, table_of
 from mlkit.batch.task import Job, find_records, is_current, is_finished
@@ -47,8 +47,9 @@ def run_grid(notebook, grid, out, *, workers: int = 1, scheduler: str | None = N
     ------
     ParameterError or BatchError (both ValueErrors) before anything starts or is written: no `parameters` cell, an
     unknown name, a value that does not fit, an output folder that cannot be written or is in use by another batch,
-    a scheduler that does not answer, workers with another `mlkit`. ValueError at the first run that records a result
-    under the name of a parameter with another value, or of a column that every table has.
+    a scheduler that does not answer, workers with another `mlkit`. BatchStopped, a BatchError, once runs have begun:
+    the scheduler is gone, `mlkit` was changed, a run records a result under the name of a parameter with another
+    value, or of a column that every table has.
     """
     plan = make_plan(notebook, grid)
     engine = LocalWorkers(workers) if scheduler is None else _cluster(scheduler)
@@ -64,13 +65,15 @@ def run_grid(notebook, grid, out, *, workers: int = 1, scheduler: str | None = N
             found = {} if force else _finished(place, runs)
             try:
                 _run_all(engine, job, [run for run in runs if run.name not in found], found, fail_fast, progress)
-            except BaseException:
+                table = table_of(found.values())
+                write_pages(place, plan, table, pages)
+            except BaseException as error:
                 with suppress(ValueError, OSError):     # of names that clash or a full disk: that is being raised
                     if found and is_current(place, job):
                         write_pages(place, plan, table_of(found.values()), pages)
+                if isinstance(error, (ValueError, OSError)):
+                    raise BatchStopped(str(error)) from error
                 raise
-            table = table_of(found.values())
-            write_pages(place, plan, table, pages)
     return table
 
 

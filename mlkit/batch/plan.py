@@ -31,6 +31,10 @@ class BatchError(ValueError):
     """A batch that cannot start or cannot go on; finished runs are kept, the sentence says what to do."""
 
 
+class BatchStopped(BatchError):
+    """A batch that had begun and cannot go on."""
+
+
 class Run(NamedTuple):
     """One combination: the executed notebook's file name, the parameters given, the identity."""
 
