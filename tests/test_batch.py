@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -26,6 +27,7 @@ from hypothesis import strategies as st
 import mlkit.batch.plan
 import mlkit.batch.task
 import mlkit.course_page
+import mlkit.markets
 from mlkit.batch import BatchError, ParameterError, collect, recorded, run_grid
 from mlkit.batch.folder import LocalFolder, open_folder
 from mlkit.batch.grid import job_of
@@ -296,6 +298,32 @@ def test_the_version_of_mlkit_is_that_of_its_files(tmp_path):
     assert version() == code_version(), "line ends do not count"
     module.write_bytes(module.read_bytes() + b"# changed\n")
     assert version() != code_version()
+
+
+def test_the_data_of_a_wheel_and_the_packages_are_in_the_version(tmp_path, monkeypatch):
+    data = tmp_path / "share" / "mlkit"
+    shutil.copytree(ROOT / "data", data)
+    before = code_version()
+    monkeypatch.setattr(mlkit.markets, "DATA", data)
+    assert code_version() == before, "wherever it lies"
+    with open(data / "ge_daily.csv", "a") as file:
+        file.write("\n")
+    changed = code_version()
+    assert changed != before
+    monkeypatch.setattr(mlkit.batch.plan, "version", lambda name: "99" if name == "scikit-learn" else version(name))
+    assert code_version() not in (before, changed)
+
+
+def test_a_bars_file_that_changed_makes_another_run(tmp_path):
+    notebook = write_notebook(tmp_path / "n.ipynb", "1", parameters="bars = 'b.csv'\nother = ''")
+    mine, seen = tmp_path / "a.csv", set()
+    for content in ("1", "2", None):
+        mine.unlink(missing_ok=True) if content is None else mine.write_text(content)
+        for grid in ({"bars": ["a.csv"]}, {"other": [str(mine)]}, {"other": ["x"]}):
+            seen |= {run.identity for run in make_plan(notebook, grid)}
+    assert len(seen) == 3 + 3 + 1, "and what reads no file is the same run"
+    (tmp_path / "b.csv").write_text("1")
+    assert {run.identity for run in make_plan(notebook, {"other": ["x"]})}.isdisjoint(seen), "a default counts, too"
 
 
 def test_mlkit_changed_meanwhile_stops_the_batch(small, tmp_path, monkeypatch):

@@ -82,8 +82,8 @@ class Cluster:
                 raise BatchError(f"the {who} has no mlkit, or an old one ({type(theirs).__name__}: {theirs}): install "
                                  "the same there, and start it where `import mlkit` finds it") from theirs
             if theirs != mine:
-                raise BatchError(f"the {who} has another mlkit (its files' hash is {theirs}, here it is {mine}): bring "
-                                 "both to the same state and start it again")
+                raise BatchError(f"the {who} has another mlkit, or other versions of the packages it needs (their hash is "
+                                 f"{theirs}, here it is {mine}): bring both to the same state and start it again")
 
     def reaches(self, place) -> None:
         """See that every worker writes to the same place. Raises BatchError naming one that does not."""
@@ -106,7 +106,7 @@ class Cluster:
             else:
                 killed.append(run)
         for run, record in self._records(job, killed, 1):       # Dask counts a death against what waited there, too
-            yield record or give_up(job, run, "every worker that took it died, at last with nothing of the batch beside it")
+            yield record or give_up(job, run, "every worker that took it died, the last ones with no other run beside it")
 
     def _records(self, job: Job, runs: list[Run], in_flight: int) -> Iterator[tuple[Run, dict | None]]:
         """Each run and its record; None if its workers died more often than Dask allows (`allowed-failures`)."""

@@ -3,8 +3,8 @@
 A run's **name** comes from the notebook's name and the parameters it was given, readable first, with a
 hash at its end: the same combination has the same name on every machine, and no two share one.
 A run's **identity** says whether a finished run is still true: a hash of the notebook (its cells' sources
-and tags; outputs do not count), of the parameters, and of `mlkit` (every source file and the bundled data).
-Parameters left at their defaults are in it through the notebook, where the defaults stand.
+and tags; outputs do not count), of the parameters, of a bars file among them (its content), and of `mlkit` (every
+source file, the bundled data, the versions of the packages it needs). Parameters left at their defaults are in it through the notebook, where the defaults stand.
 """
 
 import csv
@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,8 @@ from mlkit.batch.parameters import TAG_IT, Parameter, ParameterError, defaults_o
 from mlkit.batch.records import read_notebook
 
 SUMMARY = ("status", "error", "cell", "duration", "notebook", "notebook_version", "mlkit_version", "file")
+BARS = (".csv", ".csv.gz", ".parquet")      # files whose content is a part of a run's identity
+OPTIONAL = ("torch", "skorch")              # of requirements-deep.txt
 READABLE = 100      # characters of a file name before its hash; systems allow 255 bytes, a whole path on Windows 260
 
 
@@ -66,16 +68,21 @@ class Plan:
 
     def __iter__(self) -> Iterator[Run]:
         """The runs, the last parameter changing fastest; made one by one, as there may be a million."""
+        values = [*self.defaults.values(), *(value for block in self.blocks for each in block.values() for value in each)]
+        contents = {value: _content(self.notebook.resolve().parent / value) for value in values
+                    if isinstance(value, str) and value.lower().endswith(BARS)}
         for block in self.blocks:
             for values in product(*block.values()):
                 given = dict(zip(block, values))
-                yield self._run({name: given[name] for name in self.known if name in given})
+                yield self._run({name: given[name] for name in self.known if name in given}, contents)
 
-    def _run(self, given: dict) -> Run:
+    def _run(self, given: dict, contents: dict[str, str]) -> Run:
+        bars = {name: contents[value] for name, value in (self.defaults | given).items()
+                if isinstance(value, str) and value in contents}
         readable = "_".join([self.notebook.stem, *(f"{name}={value}" for name, value in given.items())])
         readable = re.sub(r"[^A-Za-z0-9.+=_-]+", "-", readable)[:READABLE]
         tail = digest([self.notebook.stem, given])[:16]
-        return Run(f"{readable}_{tail}.ipynb", given, digest([self.version, given, self.code]))
+        return Run(f"{readable}_{tail}.ipynb", given, digest([self.version, given, self.code, bars]))
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -201,20 +208,46 @@ def _blank(notebook) -> str:
     return nbformat.writes(notebook)
 
 
+def _content(path: Path) -> str:
+    """Hash of a file's content, "" where there is no such file."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
 def code_version() -> str:
-    """Hash of this mlkit as it is on the disk now: its source files and the bundled data, whatever ends their lines."""
+    """Hash of this mlkit as it is on the disk now: its source files and the bundled data, whatever ends their lines, and
+    the versions of the packages it needs."""
+    from mlkit.markets import DATA
+
     package, found = Path(__file__).resolve().parents[1], hashlib.sha256()
-    for path in sorted([*package.rglob("*.py"), *(package.parent / "data").glob("*.csv*")]):
-        content = path.read_bytes()
-        if path.suffix in (".py", ".csv"):
-            content = content.replace(b"\r\n", b"\n")
-        found.update(f"{path.relative_to(package.parent).as_posix()} {len(content)}\n".encode() + content)
+    for folder, pattern in ((package, "*.py"), (DATA, "*.csv*")):
+        for path in sorted(folder.rglob(pattern)):
+            content = path.read_bytes()
+            if path.suffix in (".py", ".csv"):
+                content = content.replace(b"\r\n", b"\n")
+            found.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode() + content)
+    found.update("\n".join(_packages()).encode())
     return found.hexdigest()[:16]
+
+
+def _packages() -> list[str]:
+    try:
+        needed = [re.match(r"[\w.-]+", line)[0] for line in requires("mlkit") or [] if "extra ==" not in line]
+    except PackageNotFoundError:        # run from a checkout that was not installed
+        needed = []
+    return [f"{name} {_installed(name)}" for name in sorted({*needed, *OPTIONAL})]
+
+
+def _installed(name: str) -> str:
+    """A package's version; "0" if it is not installed, as in a checkout that was not."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "0"
 
 
 def mlkit_version(code: str) -> str:
     """The release and the hash of the code: "0.1.0+1f2e3d4c5b6a7988"."""
-    try:
-        return f"{version('mlkit')}+{code}"
-    except PackageNotFoundError:        # run from a checkout that was not installed
-        return f"0+{code}"
+    return f"{_installed('mlkit')}+{code}"

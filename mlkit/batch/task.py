@@ -84,8 +84,9 @@ def perform(job: Job, run: Run) -> dict:
 
 def _check_code(job: Job) -> None:
     if code_version() != job.code:
-        raise BatchError(f"mlkit on {socket.gethostname()} is not the one that began this batch (or it was changed "
-                         "meanwhile): a table would mix two versions; bring them to the same state and run it again")
+        raise BatchError(f"mlkit on {socket.gethostname()}, or a package it needs, is not the one that began this batch "
+                         "(or was changed meanwhile): a table would mix two versions; bring them to the same state and "
+                         "run it again")
 
 
 def give_up(job: Job, run: Run, error: str) -> dict:
@@ -108,7 +109,7 @@ def is_finished(record: dict | None, identity: str) -> bool:
 
 
 def is_current(place, job: Job) -> bool:
-    """Whether this is the batch that was begun there last. One whose command was killed may still have runs under way."""
+    """Whether this batch was begun there last: one whose command was killed may still have runs under way."""
     try:
         return place.read(OWNER) == job.batch.encode()
     except FileNotFoundError:
