@@ -24,6 +24,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import mlkit.batch.grid
 import mlkit.batch.plan
 import mlkit.batch.task
 import mlkit.course_page
@@ -503,6 +504,31 @@ def test_a_result_that_cannot_be_written_is_a_failed_row(small, tmp_path, monkey
     monkeypatch.setattr(LocalFolder, "write", full)
     table = run_grid(small, {"a": [1]}, tmp_path / "x", progress=False, pages=False)
     assert table["status"].tolist() == ["failed"] and "No space left" in table["error"][0] and table["file"][0] == ""
+
+
+def test_what_cannot_be_read_or_run_is_a_failed_row_and_the_others_go_on(small, tmp_path, monkeypatch):
+    out, grid = tmp_path / "x", {"a": [1, 2, 3]}
+    run_grid(small, {"a": [1]}, out, progress=False, pages=False)
+    before, tails, [bad, full, good] = stamps(out), LocalFolder.tails, make_plan(small, grid)
+
+    def broken(self, names):
+        if list(names) == [bad.name]:
+            raise OSError(5, "Input/output error")
+        return tails(self, names)
+
+    def no_room(job, run, folder):
+        if run.name == full.name:
+            raise OSError(28, "No space left on device")
+        return execute_in(job, run, folder)
+
+    execute_in = mlkit.batch.task._execute
+    monkeypatch.setattr(LocalFolder, "tails", broken)
+    monkeypatch.setattr(mlkit.batch.task, "_execute", no_room)
+    monkeypatch.setattr(mlkit.batch.grid, "_finished", lambda place, runs: {})
+    table = run_grid(small, grid, out, progress=False, pages=False).set_index("a")
+    assert table["status"].tolist() == ["failed", "failed", "ok"]
+    assert "Input/output error" in table.loc[1, "error"] and table.loc[1, "file"] == ""
+    assert "No space left" in table.loc[2, "error"] and before.items() <= stamps(out).items()
 
 
 def test_a_result_is_not_lost_for_want_of_a_page(small, tmp_path, monkeypatch):

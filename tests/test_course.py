@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+import mlkit.course_page
 from mlkit.batch import MIME, ParameterError, check_parameters, parameters_of, record, recorded
 from mlkit.cli import main, readable
 from mlkit.course import run_course
@@ -109,6 +110,16 @@ def test_results_come_back_as_they_were_recorded(course):
     assert list(results)[:3] == ["sharpe", "trades", "honest"]
     shown = nbformat.read(home / "runs/course/00_good.ipynb", as_version=4).cells[-1].outputs[1].data
     assert {MIME, "text/plain", "text/html"} == set(shown) and "&lt;b&gt;" in shown["text/html"]
+
+
+def test_a_page_that_cannot_be_made_stops_no_course(tmp_path, monkeypatch):
+    def broken(text, name):
+        raise RuntimeError("no template")
+
+    monkeypatch.setattr(mlkit.course_page, "page_of", broken)
+    outcomes = run_course([write(tmp_path / f"{name}.ipynb", "1") for name in "ab"], tmp_path / "out", progress=False)
+    assert [outcome.status for outcome in outcomes] == ["ok", "ok"]
+    assert "could not be made a page" in (tmp_path / "out" / "b.html").read_text()
 
 
 def test_streams_are_merged_as_nbclient_does_and_a_long_line_takes_no_time():

@@ -6,7 +6,6 @@ machine. The notebook it leaves holds the run's record at its very end, in the n
 """
 
 import contextlib
-import html
 import json
 import math
 import os
@@ -65,14 +64,21 @@ class Job:
 def perform(job: Job, run: Run) -> dict:
     """Do one run, unless its finished result is there already; returns its record.
 
-    A raising cell, a dead kernel (tried once more), the time limit and a result that cannot be
-    written are records with the status "failed". Raises BatchError if this `mlkit` is another than the batch's.
+    A raising cell, a dead kernel (tried once more), the time limit, and what cannot be read or written are records
+    with the status "failed". Raises BatchError if this `mlkit` is another than the batch's.
     """
     _live_with(job)
-    _check_code(job)
-    place = open_folder(job.out)
-    if known := _finished(place, job, run):
-        return known
+    try:
+        _check_code(job)
+        place = open_folder(job.out)
+        return _finished(place, job, run) or _performed(place, job, run)
+    except BatchError:
+        raise
+    except Exception as error:      # a full disk, say; each store has errors of its own
+        return give_up(job, run, f"{type(error).__name__}: {error}")
+
+
+def _performed(place, job: Job, run: Run) -> dict:
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     with tempfile.TemporaryDirectory(prefix="mlkit-", dir=job.scratch, ignore_cleanup_errors=True) as folder:
         outcome, attempts, notebook = _execute(job, run, Path(folder))
@@ -92,11 +98,12 @@ def _check_code(job: Job) -> None:
 def give_up(job: Job, run: Run, error: str) -> dict:
     """The record, put in place, of a run that no worker brought to an end; a finished one's own."""
     place = open_folder(job.out)
-    if known := _finished(place, job, run):
-        return known
-    notebook = json.loads(zlib.decompress(job.text))
     record = _record(job, run, "failed", "", error, {}, seconds=math.nan, started="", attempts=0)
-    return _place(place, job, run, notebook, record)
+    try:
+        known = _finished(place, job, run)
+    except Exception:       # what is there cannot be read, and may be finished: it is left alone
+        return record | {"file": ""}
+    return known or _place(place, job, run, json.loads(zlib.decompress(job.text)), record)
 
 
 def _finished(place, job: Job, run: Run) -> dict | None:
@@ -189,7 +196,9 @@ def _place(place, job: Job, run: Run, notebook: dict, record: dict) -> dict:
         if not is_current(place, job):
             raise BatchError(f"another batch was begun in {place} meanwhile: this one writes nothing there any more")
         if job.pages:
-            place.write(page, _page(notebook, run.name))
+            from mlkit.course_page import page_or_reason
+
+            place.write(page, page_or_reason(json.dumps(notebook), run.name))
         else:
             place.remove(page)          # an earlier run's
         place.write(run.name, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
@@ -199,16 +208,6 @@ def _place(place, job: Job, run: Run, notebook: dict, record: dict) -> dict:
         why = f"its result could not be written: {type(error).__name__}: {error}"
         return record | {"status": "failed", "error": why, "file": ""}
     return record
-
-
-def _page(notebook: dict, name: str) -> str:
-    from mlkit.course_page import page_of
-
-    try:
-        return page_of(json.dumps(notebook), name)
-    except Exception as error:      # whatever is in a notebook: its result is not lost for want of a page
-        return (f"<p>{html.escape(name)} could not be made a page ({html.escape(repr(error))}): open the notebook "
-                "itself.</p>")
 
 
 def _for_json(value):
