@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 
 import joblib
 import pandas as pd
@@ -17,7 +18,9 @@ from batches import stamps, write_notebook
 from click.testing import CliRunner
 
 import mlkit.batch.cluster
+import mlkit.batch.engines
 import mlkit.batch.plan
+import mlkit.batch.task
 from mlkit import (Costs, FeatureSet, LaggedReturns, MeanReversion, WalkForward, direction, load_bars, make_model,
                    sweep, walk_forward)
 from mlkit.batch import BatchError, collect, run_grid
@@ -217,6 +220,38 @@ def test_a_scheduler_that_goes_leaves_what_has_finished(small, tmp_path):
     kept = stamps(out)
     table = run_grid(small, grid, out, progress=False, pages=False)
     assert 2 <= len(kept) < 5 and (table["status"] == "ok").all() and kept.items() <= stamps(out).items()
+
+
+def test_a_cluster_whose_last_worker_goes_is_not_waited_for_for_ever(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(mlkit.batch.cluster, "DESERTED", 3)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as lonely:
+        def send_it_away():
+            while not stamps(tmp_path / "x"):
+                time.sleep(0.05)
+            lonely.scale(0)
+
+        leaver = threading.Thread(target=send_it_away)
+        leaver.start()
+        with pytest.raises(BatchError, match="no worker for 3 s; finished runs are kept"):
+            run_grid(small, {"a": range(5), "slow": 0.3}, tmp_path / "x", scheduler=lonely.scheduler_address,
+                     progress=False, pages=False)
+        leaver.join()
+
+
+def test_a_result_that_was_written_elsewhere_is_a_failed_row(small, tmp_path, monkeypatch):
+    perform = mlkit.batch.task.perform
+
+    def elsewhere(job, run):
+        if run.parameters["a"] == 2:
+            job = replace(job, out=str(tmp_path / "y"))
+        return perform(job, run)
+
+    (tmp_path / "y").mkdir()
+    monkeypatch.setattr(mlkit.batch.engines, "perform", elsewhere)
+    monkeypatch.setattr(mlkit.batch.task, "is_current", lambda place, job: True)
+    table = run_grid(small, {"a": [1, 2]}, tmp_path / "x", progress=False, pages=False)
+    assert table["status"].tolist() == ["ok", "failed"] and table["file"][1] == "" and len(stamps(tmp_path / "y")) == 1
+    assert f"its result is not in {tmp_path / 'x'}: {socket.gethostname()}, which did it" in table["error"][1]
 
 
 def test_an_object_store_is_as_good_as_a_folder(small, tmp_path):

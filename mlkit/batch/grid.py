@@ -65,6 +65,7 @@ def run_grid(notebook, grid, out, *, workers: int = 1, scheduler: str | None = N
             found = {} if force else _finished(place, runs)
             try:
                 _run_all(engine, job, [run for run in runs if run.name not in found], found, fail_fast, progress)
+                found |= _lost(place, found)
                 table = table_of(found.values())
                 write_pages(place, plan, table, pages)
             except BaseException as error:
@@ -106,6 +107,15 @@ def _run_all(engine, job: Job, runs: list[Run], found: dict[str, dict], fail_fas
             check_names([record])
             if fail_fast and record["status"] == "failed":
                 break
+
+
+def _lost(place, found: dict[str, dict]) -> dict[str, dict]:
+    """Records, failed ones, of the runs whose file is not there: of workers that joined later, and do not share it."""
+    unseen = {record["file"] for record in found.values()}.difference(place.names(), [""])
+    unseen -= place.tails(unseen).keys()        # one machine's list of a shared folder is a minute behind, at times
+    return {name: record | {"status": "failed", "file": "", "error":
+                            f"its result is not in {place}: {record['host']}, which did it, has another of that name"}
+            for name, record in found.items() if record["file"] in unseen}
 
 
 class Progress:

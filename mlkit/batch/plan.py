@@ -3,8 +3,9 @@
 A run's **name** comes from the notebook's name and the parameters it was given, readable first, with a
 hash at its end: the same combination has the same name on every machine, and no two share one.
 A run's **identity** says whether a finished run is still true: a hash of the notebook (its cells' sources
-and tags; outputs do not count), of the parameters, of a bars file among them (its content), and of `mlkit` (every
-source file, the bundled data, the versions of the packages it needs). Parameters left at their defaults are in it through the notebook, where the defaults stand.
+and tags; outputs do not count), of the parameters, of a bars file among them (its content), and of `mlkit`
+(every source file, the bundled data, the versions of the packages it needs). Parameters left at their
+defaults are in it through the notebook, where the defaults stand.
 """
 
 import csv
@@ -16,7 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,7 +69,7 @@ class Plan:
 
     def __iter__(self) -> Iterator[Run]:
         """The runs, the last parameter changing fastest; made one by one, as there may be a million."""
-        values = [*self.defaults.values(), *(value for block in self.blocks for each in block.values() for value in each)]
+        values = chain(self.defaults.values(), *(each for block in self.blocks for each in block.values()))
         contents = {value: _content(self.notebook.resolve().parent / value) for value in values
                     if isinstance(value, str) and value.lower().endswith(BARS)}
         for block in self.blocks:
@@ -218,7 +219,8 @@ def _content(path: Path) -> str:
 
 def code_version() -> str:
     """Hash of this mlkit as it is on the disk now: its source files and the bundled data, whatever ends their lines, and
-    the versions of the packages it needs."""
+    the versions of the packages that it needs.
+    """
     from mlkit.markets import DATA
 
     package, found = Path(__file__).resolve().parents[1], hashlib.sha256()
