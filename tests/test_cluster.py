@@ -269,6 +269,19 @@ def test_an_object_store_is_as_good_as_a_folder(small, tmp_path):
         collect("memory://bucket/y")
 
 
+def test_a_store_that_does_not_count_from_the_end_is_read_whole(monkeypatch):
+    class NoTails(type(fsspec.filesystem("memory"))):
+        def cat_file(self, path, start=None, end=None, **options):
+            if start is not None and start < 0:
+                raise ValueError("the offset must not be negative")
+            return super().cat_file(path, start, end, **options)
+
+    place = open_folder("memory://no-tails/x")
+    place.files = NoTails()
+    place.write("a", "x" * 100_000)
+    assert place.tails(["a", "none"]) == {"a": b"x" * 100_000}
+
+
 @pytest.fixture
 def on_the_cluster(scheduler):
     """joblib's work goes to the cluster; gives the keys of what it sent there."""

@@ -74,8 +74,8 @@ class Cluster:
         if self.at_once:
             self._alive = now
         elif now > self._alive + DESERTED:
-            raise BatchError(f"the scheduler has had no worker for {DESERTED} s; finished runs are kept: start some and "
-                             "run it again")
+            raise BatchError(f"the scheduler has had no worker for {DESERTED} s; finished runs are kept: start some "
+                             "and run it again")
         time.sleep(0.05)
 
     def _check_workers(self, mine: str) -> None:
@@ -111,7 +111,7 @@ class Cluster:
             place.remove(probe)
 
     def run(self, job: Job, runs: list[Run]) -> Iterator[dict]:
-        """The runs' records; a dead worker's are done by others. Raises BatchError if the scheduler goes, or all workers."""
+        """The runs' records; a dead worker's are done by others. Raises BatchError if the scheduler or all workers go."""
         killed = []
         for run, record in self._records(job, runs, IN_FLIGHT):
             if record:

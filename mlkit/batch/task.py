@@ -91,8 +91,8 @@ def _performed(place, job: Job, run: Run) -> dict:
 def _check_code(job: Job) -> None:
     if code_version() != job.code:
         raise BatchError(f"mlkit on {socket.gethostname()}, or a package it needs, is not the one that began this "
-                         "batch (or was changed meanwhile): a table would mix two versions; bring them to the same state and "
-                         "run it again")
+                         "batch (or was changed meanwhile): a table would mix two versions; bring them to the same "
+                         "state and run it again")
 
 
 def give_up(job: Job, run: Run, error: str) -> dict:
