@@ -33,7 +33,7 @@ from mlkit.batch import BatchError, ParameterError, collect, recorded, run_grid
 from mlkit.batch.folder import LocalFolder, open_folder
 from mlkit.batch.grid import job_of
 from mlkit.batch.page import write_pages
-from mlkit.batch.plan import SUMMARY, code_version, make_plan, split_values
+from mlkit.batch.plan import SUMMARY, code_version, make_plan, read_grid, split_values, with_values
 from mlkit.batch.table import table_of
 from mlkit.batch.task import give_up, perform
 from mlkit.cli import main
@@ -555,6 +555,27 @@ def test_the_command_line_refuses_with_status_2(small, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.parametrize("text, told", [
+    ("", "not None"), ("[1, 2]", "not [1, 2]"), ("just text", "not 'just text'"),
+    ("a: [1]\nslow: [1]\na: [2]\n", "a is there twice"), ("- {a: 1, a: 2}", "a is there twice"),
+    ("- {a: 1}\n- {a: '1'}", "asks twice for the combination")])
+@pytest.mark.parametrize("more", [[], ["-p", "kind=x,y"]])
+def test_a_file_that_is_no_grid_is_refused(small, tmp_path, text, told, more):
+    (tmp_path / "grid.yaml").write_text(text)
+    done = CliRunner().invoke(main, ["batch", str(small), "--grid", str(tmp_path / "grid.yaml"), "--out",
+                                     str(tmp_path / "x"), *more])
+    assert done.exit_code == 2 and told in done.stderr, done.output
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_grid_of_a_file_is_not_multiplied_out_to_be_counted(small, tmp_path):
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("".join(f"- {{a: {number}}}\n" for number in range(500)))
+    plan = make_plan(small, with_values(read_grid(grid), {"slow": [str(number) for number in range(2000)]}))
+    assert len(plan) == 1_000_000 and len(plan.blocks) == 500
+    assert len({id(block["slow"]) for block in plan.blocks}) == 1, "a block has no list of its own"
+
+
 def test_a_million_runs_are_counted_and_asked_for(small, tmp_path):
     thousand = ",".join(map(str, range(1000)))
     arguments = ["batch", str(small), "-p", f"a={thousand}", "-p", f"slow={thousand}", "--out", str(tmp_path / "x")]
@@ -579,6 +600,9 @@ def test_the_time_of_many_runs_is_estimated_from_those_that_finished(small, tmp_
     done = CliRunner().invoke(main, ["batch", str(small), "-p", "a=" + ",".join(map(str, range(1001))), "--out",
                                      str(tmp_path / "x"), "--workers", "2"])
     assert f"at {duration:.1f} s a run (the mean of 1 finished" in done.stderr and "on 2 workers" in done.stderr
+    done = CliRunner().invoke(main, ["batch", str(small), "-p", "a=" + ",".join(map(str, range(3600))), "--out",
+                                     str(tmp_path / "y"), "--scheduler", "tcp://127.0.0.1:1"])
+    assert "about 10 hours of work for all the cluster's workers together, at 10.0 s a run" in done.stderr
 
 
 # ------------------------------------------------------------------ parameters and names

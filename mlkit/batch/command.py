@@ -57,7 +57,7 @@ def batch(notebook, given, file, out, workers, scheduler, yes, **options):
     try:
         grid = _grid(given, file)
         if not yes:
-            _ask(notebook, grid, out, workers)
+            _ask(notebook, grid, out, None if scheduler else workers or 1)
         table = run_grid(notebook, grid, out, workers=workers or 1, scheduler=scheduler, **options)
     except BatchStopped as error:
         raise click.ClickException(f"stopped half way: {error}\nWhat has finished is kept in {out}.") from error
@@ -92,16 +92,19 @@ def _grid(given, file):
 
 
 def _ask(notebook: Path, grid, out: str, workers: int | None) -> None:
-    """Before a large grid, say how large and how long; nothing is started, or made in full, until then."""
+    """Before a large grid, say how large and how long; nothing is started, or made in full, until then.
+
+    workers : of this machine; None on a cluster, whose workers are not counted before it is asked for
+    """
     from mlkit.batch.plan import make_plan
 
     count = len(make_plan(notebook, grid))
     if count <= ASK_ABOVE:
         return
     seconds, source = _seconds_a_run(notebook, out)
-    workers = workers or 1
-    told = (f"{count:,} runs of {notebook.name}: about {_span(count * seconds / workers)} on {workers} "
-            f"worker{'s' * (workers > 1)}, at {seconds:.1f} s a run ({source}).")
+    where = f"on {workers} worker{'s' * (workers > 1)}" if workers else "of work for all the cluster's workers together"
+    told = (f"{count:,} runs of {notebook.name}: about {_span(count * seconds / (workers or 1))} {where}, at "
+            f"{seconds:.1f} s a run ({source}).")
     if not sys.stdin.isatty():
         raise Refused(f"{told} Nobody is there to ask: add --yes if that is meant.")
     if not click.confirm(f"{told} Run them?"):

@@ -38,6 +38,10 @@ class BatchStopped(BatchError):
     """A batch that had begun and cannot go on."""
 
 
+class Blocks(list):
+    """A grid as dicts of name -> values, whose combinations are run block after block."""
+
+
 class Run(NamedTuple):
     """One combination: the executed notebook's file name, the parameters given, the identity."""
 
@@ -118,18 +122,29 @@ def make_plan(notebook, grid) -> Plan:
 
 
 def _blocks(grid, known: dict[str, Parameter], label) -> list[dict[str, list]]:
-    if isinstance(grid, Mapping):
-        return [{name: _values(known, name, values, label) for name, values in grid.items()}]
-    combinations = list(grid) if isinstance(grid, Iterable) else [grid]
-    if all(isinstance(each, Mapping) for each in combinations):
-        blocks = [{name: [value] for name, value in fitted(known, dict(each), label).items()} for each in combinations]
-        _refuse_twice([{name: value for name, [value] in block.items()} for block in blocks], "combination")
-    else:
-        raise BatchError("a grid is a mapping of each parameter's name to its values, or a list of mappings, one a "
-                         f"run, not {grid!r}")
+    given, cast = as_blocks(grid), {}
+    for name, values in chain.from_iterable(block.items() for block in given):
+        if (name, id(values)) not in cast:      # what blocks share is looked at once
+            cast[name, id(values)] = _values(known, name, values, label)
+    blocks = [{name: cast[name, id(values)] for name, values in block.items()} for block in given]
+    _refuse_twice([{name: values[0] for name, values in block.items() if len(values) == 1} for block in blocks],
+                  "combination")
     if not blocks:
         raise BatchError("the grid is empty: it holds no run")
     return blocks
+
+
+def as_blocks(grid) -> Blocks:
+    """Raises BatchError for what is neither a mapping nor a list of mappings."""
+    if isinstance(grid, Blocks):
+        return grid
+    if isinstance(grid, Mapping):
+        return Blocks([grid])
+    combinations = list(grid) if isinstance(grid, Iterable) else [grid]
+    if not all(isinstance(each, Mapping) for each in combinations):
+        raise BatchError("a grid is a mapping of each parameter's name to its values, or a list of mappings, one a "
+                         f"run, not {grid!r}")
+    return Blocks({name: [value] for name, value in each.items()} for each in combinations)
 
 
 def _values(known, name: str, values, label) -> list:
@@ -151,11 +166,19 @@ def _refuse_twice(values: list, what: str) -> None:
 
 
 def read_grid(path) -> dict | list:
-    """A grid from a YAML file: a mapping of names to lists, or a list of mappings."""
+    """A grid from a YAML file: a mapping of names to lists, or a list of mappings; no name twice in one."""
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node, deep=False):
+            names = [key.value for key, _ in node.value]
+            for name in names:
+                if names.count(name) > 1:
+                    raise yaml.constructor.ConstructorError(None, None, f"{name} is there twice", node.start_mark)
+            return super().construct_mapping(node, deep)
+
     try:
-        grid = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        grid = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise BatchError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     return _dates_as_text(grid)
@@ -175,17 +198,13 @@ def split_values(text: str) -> list[str]:
     return next(csv.reader([text], skipinitialspace=True, strict=True)) or [""]
 
 
-def with_values(grid, more: dict[str, list]):
+def with_values(grid, more: dict[str, list]) -> Blocks:
     """A grid whose every run is combined with the values of further parameters, name -> list."""
-    if not more:
-        return grid
-    blocks = [grid] if isinstance(grid, Mapping) else [{name: [value] for name, value in each.items()} for each in grid]
+    blocks = as_blocks(grid)
     twice = [name for name in more if any(name in block for block in blocks)]
     if twice:
         raise BatchError(f"{twice[0]} is in the grid's file and given with -p too: say it once")
-    if isinstance(grid, Mapping):
-        return {**grid, **more}
-    return [{**each, **dict(zip(more, values))} for each in grid for values in product(*more.values())]
+    return Blocks({**block, **more} for block in blocks)
 
 
 def digest(content) -> str:
@@ -218,8 +237,8 @@ def _content(path: Path) -> str:
 
 
 def code_version() -> str:
-    """Hash of this mlkit as it is on the disk now: its source files and the bundled data, whatever ends their lines, and
-    the versions of the packages that it needs.
+    """Hash of this mlkit as it is on the disk now: its source files and the bundled data, whatever ends their lines,
+    and the versions of the packages that it needs.
     """
     from mlkit.markets import DATA
 
