@@ -152,6 +152,7 @@ def _regenerate(path: Path, watch: Stopwatch) -> Outcome:
     import nbformat
     from nbclient import NotebookClient
 
+    client = None
     try:
         before = path.read_text(encoding="utf-8")
         notebook = blank(before)
@@ -160,6 +161,8 @@ def _regenerate(path: Path, watch: Stopwatch) -> Outcome:
                                 **kernel_options(), **watch.hooks())
         client.execute()
     except Exception as error:      # one notebook's failure is its own: the others are made, the outcome says why
+        if hasattr(client, "_async_cleanup_kernel_future"):     # nbclient's own answer to Ctrl-C ends the kernel alone
+            raise KeyboardInterrupt from error
         return Outcome(path, "failed", watch.elapsed, failed_cell(watch), explain(error, watch.limit))
     fault = settle(notebook)
     if fault:

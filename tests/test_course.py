@@ -1,7 +1,9 @@
 """Running notebooks: the course goes on after a failure, and parameters are checked before anything starts."""
 
 import gc
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -198,6 +200,23 @@ def test_a_notebook_is_never_overwritten_by_its_own_run(tmp_path):
     with pytest.raises(ValueError, match="holds n.ipynb itself"):
         execute(notebook, tmp_path / "sub" / ".." / "n.ipynb")
     assert notebook.read_bytes() == before and list(tmp_path.iterdir()) == [notebook]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="it sends a signal that this system has not")
+def test_ctrl_c_stops_the_notebooks_still_to_be_made(tmp_path):
+    begun = [tmp_path / "a.begun", tmp_path / "b.begun"]
+    notebooks = [write(path.with_suffix(".ipynb"), f"import time\nopen({str(path)!r}, 'w').close()\ntime.sleep(60)")
+                 for path in begun]
+    before = [path.read_bytes() for path in notebooks]
+    made = subprocess.Popen([sys.executable, "-m", "mlkit", "notebooks", *map(str, notebooks)], stderr=subprocess.PIPE,
+                            text=True)
+    while not begun[0].exists():
+        assert made.poll() is None
+        time.sleep(0.1)
+    made.send_signal(signal.SIGINT)
+    told = made.communicate(timeout=30)[1]
+    assert made.returncode == 1 and "Aborted" in told and not begun[1].exists()
+    assert [path.read_bytes() for path in notebooks] == before
 
 
 def test_a_folder_without_notebooks_is_told(tmp_path, monkeypatch):
