@@ -70,6 +70,7 @@ class Stopwatch:
         return max(0.1, self.limit - self.elapsed)
 
     def notebook_starts(self, notebook):
+        notebook.metadata.pop("mlkit", None)        # what a batch said of an earlier run
         self.notebook = notebook
 
     def cell_starts(self, cell, cell_index):

@@ -777,6 +777,26 @@ def test_a_record_is_found_however_the_file_was_saved(small, tmp_path):
     assert table["a"].tolist() == [1, 2] and table["long"].str.len().tolist() == [100_000] * 2
 
 
+def test_only_pages_that_are_there_are_linked(small, tmp_path):
+    out = tmp_path / "x"
+    run_grid(small, {"a": [1]}, out, progress=False, pages=False)
+    run_grid(small, {"a": [1, 2], "kind": ["good"]}, out, progress=False)
+    run_grid(small, {"a": [1, 3]}, out, progress=False, pages=True)
+    page = (out / "index.html").read_text()
+    links = {unquote(link) for link in re.findall(r'href="([^"]+)"', page)}
+    assert len(links) == 2 + 1 + 1 and all((out / link).is_file() for link in links)
+
+
+def test_a_notebook_by_another_name_and_one_run_again_are_what_they_are(small, tmp_path):
+    out = tmp_path / "x"
+    [file] = run_grid(small, {"a": [3]}, out, progress=False, pages=False)["file"]
+    shutil.copy(out / file, out / "copy.ipynb")
+    assert not execute(out / file, out / "again.ipynb", parameters={"a": 4}).failed
+    table = collect(out).set_index("file")
+    assert table["a"].to_dict() == {file: 3, "copy.ipynb": 3, "again.ipynb": 4}
+    assert table["square"].to_dict() == {file: 9, "copy.ipynb": 9, "again.ipynb": 16}
+
+
 def test_an_executed_notebook_is_its_own_record(batch):
     folder, _, table = batch
     assert recorded(folder / table.loc[("good", 8), "file"]) == {"square": 64, "half": 4.0, "word": "GOOD", "jobs": 1,

@@ -111,7 +111,7 @@ class Cluster:
             place.remove(probe)
 
     def run(self, job: Job, runs: list[Run]) -> Iterator[dict]:
-        """The runs' records; a dead worker's are done by others. Raises BatchError if the scheduler goes, or every worker."""
+        """The runs' records; a dead worker's go to others. Raises BatchError if the scheduler or all workers go."""
         killed = []
         for run, record in self._records(job, runs, IN_FLIGHT):
             if record:

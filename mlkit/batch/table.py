@@ -42,7 +42,7 @@ def collect(folder) -> pd.DataFrame:
     if not place.exists():
         raise BatchError(f"there is no folder {place}")
     found = find_records(place, [name for name in place.names() if name.endswith(".ipynb")])
-    return table_of(record or _foreign(place, name) for name, record in found.items())
+    return table_of(record | {"file": name} if record else _foreign(place, name) for name, record in found.items())
 
 
 def _foreign(place, name: str) -> dict:
