@@ -202,6 +202,15 @@ def test_a_place_that_workers_do_not_share_is_refused(scheduler, small):
         run_grid(small, {"a": [1]}, "memory://mine", scheduler=scheduler, progress=False)
 
 
+def test_a_folder_that_workers_do_not_share_is_not_left_behind(scheduler, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(mlkit.batch.cluster, "_trouble", lambda place, probe: "FileNotFoundError")
+    (tmp_path / "there").mkdir()
+    for out in (tmp_path / "there" / "x" / "y", tmp_path / "there"):
+        with pytest.raises(BatchError, match="does not write to the same"):
+            run_grid(small, {"a": [1]}, out, scheduler=scheduler, progress=False)
+        assert not list((tmp_path / "there").iterdir())
+
+
 def test_a_scheduler_that_goes_leaves_what_has_finished(small, tmp_path):
     out = tmp_path / "x"
     cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")

@@ -50,17 +50,21 @@ class LocalFolder:
 
     def prepare(self) -> None:
         """Make the folder if need be and see that one can write into it. Raises BatchError, leaving nothing behind."""
-        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        self.made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.write(".probe", "")
             self.remove(".probe")
         except OSError as error:
-            for folder in missing:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
+            self.leave()
             raise BatchError(f"cannot write into {self.path}: {error.strerror or error}; choose another output "
                              "folder") from error
+
+    def leave(self) -> None:
+        """Take away again what `prepare` has made, if nothing is in it."""
+        for folder in self.made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def names(self) -> list[str]:
         """The files there are, hidden ones left out."""
@@ -167,6 +171,9 @@ class Store:
             self.remove(".probe")
         except Exception as error:      # each store has errors of its own
             raise BatchError(f"cannot write to {self.url}: {type(error).__name__}: {error}") from error
+
+    def leave(self) -> None:
+        """A store has no folders."""
 
     def names(self) -> list[str]:
         self.files.invalidate_cache()

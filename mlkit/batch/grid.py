@@ -56,7 +56,11 @@ def run_grid(notebook, grid, out, *, workers: int = 1, scheduler: str | None = N
     place = open_folder(out)
     with engine.started(plan.code):
         place.prepare()
-        engine.reaches(place)
+        try:
+            engine.reaches(place)
+        except BaseException:
+            place.leave()
+            raise
         with place.alone():
             pages = len(plan) <= RENDERED if pages is None else pages
             job = job_of(plan, place, timeout=timeout, again=force, pages=pages)
