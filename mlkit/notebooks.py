@@ -57,8 +57,8 @@ class Outcome:
 class Stopwatch:
     """A notebook's time limit, and which cell is running: nbclient calls its methods."""
 
-    def __init__(self, seconds: float, on_cell: Callable[[], None] = lambda: None):
-        self.limit, self.begin, self.on_cell = seconds, time.perf_counter(), on_cell
+    def __init__(self, seconds: float, on_cell: Callable[[], None] = lambda: None, spent: float = 0.0):
+        self.limit, self.begin, self.on_cell = seconds, time.perf_counter() - spent, on_cell
         self.notebook = None        # once its kernel answers: the notebook as it is being executed
         self.started: list = []
 
@@ -188,7 +188,7 @@ def refuse_itself(notebook: Path, output: Path) -> None:
         raise ValueError(f"{output.parent} holds {notebook.name} itself: choose another output folder")
 
 
-def execute(notebook: Path, output: Path, *, parameters: dict | None = None, timeout: float = 1800,
+def execute(notebook: Path, output: Path, *, parameters: dict | None = None, timeout: float = 1800, spent: float = 0,
             on_cell: Callable[[], None] = lambda: None, folder: Path | None = None, **place) -> Outcome:
     """Run a notebook through papermill; what it produced until a failure is kept.
 
@@ -196,7 +196,7 @@ def execute(notebook: Path, output: Path, *, parameters: dict | None = None, tim
     ----------
     notebook, output : paths of the notebook to run, and of the executed copy.
     parameters : values for its `parameters` cell, checked (`mlkit.batch.check_parameters`).
-    timeout : seconds for the whole notebook.
+    timeout : seconds for the whole notebook; spent : by an earlier try, which the outcome's seconds include.
     on_cell : called after each code cell.
     folder : where it runs; by default the notebook's own.
     place : `scratch` and `variables`, as for `private_kernels`.
@@ -210,7 +210,7 @@ def execute(notebook: Path, output: Path, *, parameters: dict | None = None, tim
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)      # what went wrong is told once: by the outcome
-    watch = Stopwatch(timeout, on_cell)
+    watch = Stopwatch(timeout, on_cell, spent)
     notebook, output = Path(notebook), Path(output).resolve()
     refuse_itself(notebook, output)
     output.unlink(missing_ok=True)

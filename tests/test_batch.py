@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import nbformat
@@ -148,6 +149,23 @@ def test_a_run_that_hangs_is_stopped(small, tmp_path):
     assert table["error"].tolist() == ["stopped: it ran longer than the 6 s it may take"]
     assert table["duration"][0] > 5 and table["cell"][0].startswith("cell ")
     assert "before hangs" in (tmp_path / "x" / table["file"][0]).read_text()
+
+
+def test_a_second_try_has_what_the_first_left_of_the_time(small, tmp_path):
+    grid = [{"kind": "dies once", "slow": 6.0, "log": str(tmp_path / "log")}]
+    table = run_grid(small, grid, tmp_path / "x", timeout=10, progress=False, pages=False)
+    assert table["error"].tolist() == ["stopped: it ran longer than the 10 s it may take"] and table["duration"][0] > 9
+
+
+@pytest.mark.parametrize("system", ["posix", "nt"])
+def test_a_worker_sees_that_its_parent_is_gone(monkeypatch, system):
+    parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    ids = iter([parent.pid] * 2 + [1])      # where the system gives an orphan another parent
+    monkeypatch.setattr(mlkit.batch.task, "os", SimpleNamespace(name=system, getppid=lambda: next(ids)))
+    lives = mlkit.batch.task._life_of(parent.pid)
+    assert lives() and lives()
+    parent.communicate()
+    assert not lives() and (system == "posix" or not mlkit.batch.task._life_of(parent.pid)())
 
 
 def test_nothing_half_written_is_left(batch):
@@ -747,17 +765,16 @@ def test_a_file_that_is_no_executed_notebook_is_a_row_too(small, tmp_path):
     assert execute(small, out / "by hand.ipynb", parameters={"a": 5}).status == "ok"
     assert execute(small, out / "by hand too.ipynb", parameters={"a": 6, "kind": "raises"}).failed
     assert execute(small, out / "dies.ipynb", parameters={"kind": "dies"}).kernel_died
-    endless = write_notebook(tmp_path / "endless.ipynb", "while True: pass")
-    assert execute(endless, out / "endless.ipynb", timeout=4).failed
+    assert execute(small, out / "hangs.ipynb", parameters={"kind": "hangs"}, timeout=6).failed
     by_papermill = json.loads((out / "by hand.ipynb").read_text())      # as it leaves what did not come to its end
     by_papermill["cells"][-1]["execution_count"] = None
     (out / "half.ipynb").write_text(json.dumps(by_papermill))
     table = collect(out).set_index("file")
     assert table["status"].to_dict() == {
         whole.name: "ok", "cut.ipynb": "unreadable", "other.ipynb": "unreadable", "never run.ipynb": "unreadable",
-        "by hand.ipynb": "ok", "by hand too.ipynb": "failed", "dies.ipynb": "failed", "endless.ipynb": "failed",
+        "by hand.ipynb": "ok", "by hand too.ipynb": "failed", "dies.ipynb": "failed", "hangs.ipynb": "failed",
         "half.ipynb": "failed"}
-    assert table.loc[["dies.ipynb", "endless.ipynb", "half.ipynb"], "error"].tolist() == ["it did not end"] * 3
+    assert table.loc[["dies.ipynb", "hangs.ipynb", "half.ipynb"], "error"].tolist() == ["it did not end"] * 3
     assert table.loc["by hand.ipynb", ["kind", "slow", "log"]].tolist() == ["good", 0.0, ""], "its defaults, too"
     assert table.loc["by hand.ipynb", ["a", "square", "notebook"]].tolist() == [5, 25, "small.ipynb"]
     assert "planted" in table.loc["by hand too.ipynb", "error"]

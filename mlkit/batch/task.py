@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -39,7 +40,7 @@ class Job:
     defaults : its parameters' plain defaults
     code : hash of `mlkit`, which the worker's has to equal
     out : folder or URL for the executed notebooks
-    timeout : seconds a run may take
+    timeout : seconds a run may take, its second try included
     batch : this batch's own name
     again : run what another batch has finished, too
     pages : render each executed notebook as a page
@@ -160,10 +161,11 @@ def _execute(job: Job, run: Run, folder: Path):
 
     source, made = folder / job.notebook, folder / "executed.ipynb"
     source.write_bytes(zlib.decompress(job.text))
-    at = Path(job.folder) if Path(job.folder).is_dir() else folder
+    at, spent = Path(job.folder) if Path(job.folder).is_dir() else folder, 0.0
     for attempt in (1, 2):
-        outcome = execute(source, made, parameters=run.parameters, timeout=job.timeout, folder=at,
+        outcome = execute(source, made, parameters=run.parameters, timeout=job.timeout, spent=spent, folder=at,
                           scratch=job.scratch, variables=VARIABLES)
+        spent = outcome.seconds
         if not outcome.kernel_died:
             break
     return outcome, attempt, json.loads((made if made.exists() else source).read_text(encoding="utf-8"))
@@ -234,8 +236,21 @@ def _live_with(job: Job) -> None:
 
 
 def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
+    lives = _life_of(parent)
+    while lives():
         time.sleep(HEARTBEAT)
     for folder in _scratch:
         shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)         # the kernel looks at its parent in the same way
+
+
+def _life_of(parent: int) -> Callable[[], bool]:
+    """Tells whether this process's parent is still there."""
+    if os.name == "posix":
+        return lambda: os.getppid() == parent
+    import psutil       # Windows has no other parent for an orphan: its id stays
+
+    try:
+        return psutil.Process(parent).is_running
+    except psutil.NoSuchProcess:
+        return lambda: False
