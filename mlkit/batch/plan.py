@@ -73,17 +73,16 @@ class Plan:
 
     def __iter__(self) -> Iterator[Run]:
         """The runs, the last parameter changing fastest; made one by one, as there may be a million."""
-        values = chain(self.defaults.values(), *(each for block in self.blocks for each in block.values()))
-        contents = {value: _content(self.notebook.resolve().parent / value) for value in values
-                    if isinstance(value, str) and value.lower().endswith(BARS)}
+        defaults = {name: value for name, value in self.defaults.items() if _is_bars(value)}
+        values = chain(defaults.values(), *(each for block in self.blocks for each in block.values()))
+        contents = {value: _content(self.notebook.resolve().parent / value) for value in values if _is_bars(value)}
         for block in self.blocks:
             for values in product(*block.values()):
                 given = dict(zip(block, values))
-                yield self._run({name: given[name] for name in self.known if name in given}, contents)
+                bars = {name: contents[value] for name, value in (defaults | given).items() if _is_bars(value)}
+                yield self._run({name: given[name] for name in self.known if name in given}, bars)
 
-    def _run(self, given: dict, contents: dict[str, str]) -> Run:
-        bars = {name: contents[value] for name, value in (self.defaults | given).items()
-                if isinstance(value, str) and value in contents}
+    def _run(self, given: dict, bars: dict[str, str]) -> Run:
         readable = "_".join([self.notebook.stem, *(f"{name}={value}" for name, value in given.items())])
         readable = re.sub(r"[^A-Za-z0-9.+=_-]+", "-", readable)[:READABLE]
         tail = digest([self.notebook.stem, given])[:16]
@@ -228,11 +227,15 @@ def _blank(notebook) -> str:
     return nbformat.writes(notebook)
 
 
+def _is_bars(value) -> bool:
+    return isinstance(value, str) and value.lower().endswith(BARS)
+
+
 def _content(path: Path) -> str:
     """Hash of a file's content, "" where there is no such file."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+    except (OSError, ValueError):
         return ""
 
 
