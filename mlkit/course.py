@@ -17,7 +17,8 @@ from pathlib import Path
 
 from mlkit.batch import check_parameters
 from mlkit.course_page import render_notebook, write_index
-from mlkit.notebooks import (KERNELSPEC, Outcome, Stopwatch, execute, explain, failed_cell, kernel_options)
+from mlkit.notebooks import (KERNELSPEC, Outcome, Stopwatch, execute, explain, failed_cell, kernel_options,
+                             refuse_itself)
 
 LANGUAGE = {"codemirror_mode": {"name": "ipython", "version": 3}, "file_extension": ".py",
             "mimetype": "text/x-python", "name": "python", "nbconvert_exporter": "python",
@@ -57,8 +58,8 @@ def run_course(notebooks, out, *, parameters: dict | None = None, timeout: float
 
     Raises
     ------
-    ValueError if two notebooks would write to the same file, and ParameterError if
-    one of them does not take the parameters: both before anything runs.
+    ValueError if two notebooks would write to the same file, or one over itself, and ParameterError
+    if one of them does not take the parameters: all before anything runs.
     """
     notebooks, out = [Path(notebook) for notebook in notebooks], Path(out)
     names = [notebook.name for notebook in notebooks]
@@ -66,6 +67,8 @@ def run_course(notebooks, out, *, parameters: dict | None = None, timeout: float
     if twice:
         raise ValueError(f"two notebooks are called {twice[0]}, and would write to the same file in {out}: "
                          "run them apart, each with its own output folder")
+    for notebook in notebooks:
+        refuse_itself(notebook, out / notebook.name)
     values = [check_parameters(notebook, parameters or {}) for notebook in notebooks]
     out.mkdir(parents=True, exist_ok=True)
     outcomes: list[Outcome] = []
@@ -149,6 +152,7 @@ def _regenerate(path: Path, watch: Stopwatch) -> Outcome:
     import nbformat
     from nbclient import NotebookClient
 
+    client = None
     try:
         before = path.read_text(encoding="utf-8")
         notebook = blank(before)
@@ -157,6 +161,8 @@ def _regenerate(path: Path, watch: Stopwatch) -> Outcome:
                                 **kernel_options(), **watch.hooks())
         client.execute()
     except Exception as error:      # one notebook's failure is its own: the others are made, the outcome says why
+        if hasattr(client, "_async_cleanup_kernel_future"):     # nbclient's own answer to Ctrl-C ends the kernel alone
+            raise KeyboardInterrupt from error
         return Outcome(path, "failed", watch.elapsed, failed_cell(watch), explain(error, watch.limit))
     fault = settle(notebook)
     if fault:

@@ -61,8 +61,17 @@ def _style() -> str:
 def render_notebook(executed: Path) -> Path:
     """Write an executed notebook as a page beside it; returns the page's path."""
     path = executed.with_suffix(".html")
-    path.write_text(page_of(executed.read_text(encoding="utf-8"), executed.name), encoding="utf-8")
+    path.write_text(page_or_reason(executed.read_text(encoding="utf-8"), executed.name), encoding="utf-8")
     return path
+
+
+def page_or_reason(text: str, name: str) -> str:
+    """As `page_of`; a page that says why there is none if that fails: what a notebook found is not lost for that."""
+    try:
+        return page_of(text, name)
+    except Exception as error:      # whatever is in a notebook
+        return (f"<p>{html.escape(name)} could not be made a page ({html.escape(repr(error))}): open the notebook "
+                "itself.</p>")
 
 
 def page_of(text: str, name: str) -> str:

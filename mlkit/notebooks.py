@@ -57,8 +57,8 @@ class Outcome:
 class Stopwatch:
     """A notebook's time limit, and which cell is running: nbclient calls its methods."""
 
-    def __init__(self, seconds: float, on_cell: Callable[[], None] = lambda: None):
-        self.limit, self.begin, self.on_cell = seconds, time.perf_counter(), on_cell
+    def __init__(self, seconds: float, on_cell: Callable[[], None] = lambda: None, spent: float = 0.0):
+        self.limit, self.begin, self.on_cell = seconds, time.perf_counter() - spent, on_cell
         self.notebook = None        # once its kernel answers: the notebook as it is being executed
         self.started: list = []
 
@@ -70,6 +70,7 @@ class Stopwatch:
         return max(0.1, self.limit - self.elapsed)
 
     def notebook_starts(self, notebook):
+        notebook.metadata.pop("mlkit", None)        # what a batch said of an earlier run
         self.notebook = notebook
 
     def cell_starts(self, cell, cell_index):
@@ -181,7 +182,13 @@ def private_kernels(manager_class, *, scratch: str | None = None, variables: dic
     return PrivateKernelManager
 
 
-def execute(notebook: Path, output: Path, *, parameters: dict | None = None, timeout: float = 1800,
+def refuse_itself(notebook: Path, output: Path) -> None:
+    """Raises ValueError if running a notebook would overwrite it."""
+    if notebook.exists() and output.exists() and output.samefile(notebook):
+        raise ValueError(f"{output.parent} holds {notebook.name} itself: choose another output folder")
+
+
+def execute(notebook: Path, output: Path, *, parameters: dict | None = None, timeout: float = 1800, spent: float = 0,
             on_cell: Callable[[], None] = lambda: None, folder: Path | None = None, **place) -> Outcome:
     """Run a notebook through papermill; what it produced until a failure is kept.
 
@@ -189,7 +196,7 @@ def execute(notebook: Path, output: Path, *, parameters: dict | None = None, tim
     ----------
     notebook, output : paths of the notebook to run, and of the executed copy.
     parameters : values for its `parameters` cell, checked (`mlkit.batch.check_parameters`).
-    timeout : seconds for the whole notebook.
+    timeout : seconds for the whole notebook; spent : by an earlier try, which the outcome's seconds include.
     on_cell : called after each code cell.
     folder : where it runs; by default the notebook's own.
     place : `scratch` and `variables`, as for `private_kernels`.
@@ -197,13 +204,15 @@ def execute(notebook: Path, output: Path, *, parameters: dict | None = None, tim
     Returns
     -------
     Outcome; a raising cell, a dead kernel, the time limit and an unreadable file are outcomes, not exceptions.
+    Raises ValueError if `output` is the notebook itself.
     """
     import nbformat
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)      # what went wrong is told once: by the outcome
-    watch = Stopwatch(timeout, on_cell)
+    watch = Stopwatch(timeout, on_cell, spent)
     notebook, output = Path(notebook), Path(output).resolve()
+    refuse_itself(notebook, output)
     output.unlink(missing_ok=True)
     try:
         papermill.execute_notebook(
@@ -213,6 +222,7 @@ def execute(notebook: Path, output: Path, *, parameters: dict | None = None, tim
             execution_timeout=math.ceil(timeout), **kernel_options(**place), **watch.hooks())
     except Exception as error:      # whatever one notebook does, the others run: the outcome says what it was
         if watch.notebook is not None and not output.exists():
+            watch.notebook.metadata["papermill"]["exception"] = True     # papermill notes only a cell that raised
             nbformat.write(watch.notebook, output)
         return Outcome(notebook, "failed", watch.elapsed, failed_cell(watch), explain(error, timeout),
                        output if output.exists() else None, died(error))

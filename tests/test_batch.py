@@ -12,7 +12,9 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import nbformat
@@ -23,14 +25,18 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import mlkit.batch.grid
 import mlkit.batch.plan
 import mlkit.batch.task
 import mlkit.course_page
+import mlkit.markets
 from mlkit.batch import BatchError, ParameterError, collect, recorded, run_grid
 from mlkit.batch.folder import LocalFolder, open_folder
+from mlkit.batch.grid import job_of
 from mlkit.batch.page import write_pages
-from mlkit.batch.plan import SUMMARY, code_version, make_plan, split_values
+from mlkit.batch.plan import SUMMARY, code_version, make_plan, read_grid, split_values, with_values
 from mlkit.batch.table import table_of
+from mlkit.batch.task import give_up, perform
 from mlkit.cli import main
 from mlkit.course import numbered_notebooks
 from mlkit.notebooks import execute
@@ -113,6 +119,16 @@ def test_a_kernel_that_dies_and_a_worker_that_is_killed_are_tried_again(batch):
     assert begun["begin raises 7"] == 1, "a cell that raises is not tried again"
 
 
+def test_a_run_that_always_kills_its_worker_is_a_failed_row(small, tmp_path):
+    if os.name != "posix":
+        pytest.skip("it kills its worker by a signal that this system has not")
+    grid = [{"a": 1}, {"kind": "kills its worker"}] + [{"a": a} for a in range(2, 8)]
+    table = run_grid(small, grid, tmp_path / "x", workers=2, progress=False, pages=False).set_index("kind")
+    assert table.loc["good", "status"].tolist() == ["ok"] * 7
+    assert table.loc["kills its worker", ["status", "error"]].tolist() == [
+        "failed", "its worker process was killed 2 times with no other run beside it (out of memory?)"]
+
+
 def test_a_failed_run_keeps_what_it_had_done(batch):
     folder, _, table = batch
     for kind in ("raises", "dies"):
@@ -135,11 +151,28 @@ def test_a_run_that_hangs_is_stopped(small, tmp_path):
     assert "before hangs" in (tmp_path / "x" / table["file"][0]).read_text()
 
 
+def test_a_second_try_has_what_the_first_left_of_the_time(small, tmp_path):
+    grid = [{"kind": "dies once", "slow": 6.0, "log": str(tmp_path / "log")}]
+    table = run_grid(small, grid, tmp_path / "x", timeout=10, progress=False, pages=False)
+    assert table["error"].tolist() == ["stopped: it ran longer than the 10 s it may take"] and table["duration"][0] > 9
+
+
+@pytest.mark.parametrize("system", ["posix", "nt"])
+def test_a_worker_sees_that_its_parent_is_gone(monkeypatch, system):
+    parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    ids = iter([parent.pid] * 2 + [1])      # where the system gives an orphan another parent
+    monkeypatch.setattr(mlkit.batch.task, "os", SimpleNamespace(name=system, getppid=lambda: next(ids)))
+    lives = mlkit.batch.task._life_of(parent.pid)
+    assert lives() and lives()
+    parent.communicate()
+    assert not lives() and (system == "posix" or not mlkit.batch.task._life_of(parent.pid)())
+
+
 def test_nothing_half_written_is_left(batch):
     folder, _, table = batch
     there = {path.name for path in folder.iterdir()}
     wanted = {name for file in table["file"] for name in (file, file.replace(".ipynb", ".html"))}
-    assert there == wanted | {"index.html", "table.csv", ".batch-lock"}
+    assert there == wanted | {"index.html", "table.csv", ".batch", ".batch-lock"}
 
 
 def test_the_table_in_the_file_is_the_table(batch):
@@ -301,12 +334,45 @@ def test_the_version_of_mlkit_is_that_of_its_files(tmp_path):
     assert version() != code_version()
 
 
+def test_the_data_of_a_wheel_and_the_packages_are_in_the_version(tmp_path, monkeypatch):
+    data = tmp_path / "share" / "mlkit"
+    shutil.copytree(ROOT / "data", data)
+    before = code_version()
+    monkeypatch.setattr(mlkit.markets, "DATA", data)
+    assert code_version() == before, "wherever it lies"
+    with open(data / "ge_daily.csv", "a") as file:
+        file.write("\n")
+    changed = code_version()
+    assert changed != before
+    monkeypatch.setattr(mlkit.batch.plan, "version", lambda name: "99" if name == "scikit-learn" else version(name))
+    assert code_version() not in (before, changed)
+
+
+def test_a_bars_file_that_changed_makes_another_run(tmp_path):
+    notebook = write_notebook(tmp_path / "n.ipynb", "1", parameters="bars = 'b.csv'\nother = ''")
+    mine, seen = tmp_path / "a.csv", set()
+    for content in ("1", "2", None):
+        mine.unlink(missing_ok=True) if content is None else mine.write_text(content)
+        for grid in ({"bars": ["a.csv"]}, {"other": [str(mine)]}, {"other": ["x"]}):
+            seen |= {run.identity for run in make_plan(notebook, grid)}
+    assert len(seen) == 3 + 3 + 1, "and what reads no file is the same run"
+    (tmp_path / "b.csv").write_text("1")
+    assert {run.identity for run in make_plan(notebook, {"other": ["x"]})}.isdisjoint(seen), "a default counts, too"
+
+
 def test_mlkit_changed_meanwhile_stops_the_batch(small, tmp_path, monkeypatch):
     for seen in (["another"], [code_version(), "another"]):      # before its first run, and during it
         monkeypatch.setattr(mlkit.batch.task, "code_version", iter(seen).__next__)
         with pytest.raises(BatchError, match="not the one that began this batch"):
             run_grid(small, {"a": [1]}, tmp_path / "x", progress=False)
         assert not stamps(tmp_path / "x")
+
+
+def test_a_batch_that_cannot_go_on_ends_with_status_1(tmp_path):
+    notebook = write_notebook(tmp_path / "n.ipynb", "from mlkit import record\nrecord(a=a + 1)")
+    done = CliRunner().invoke(main, ["batch", str(notebook), "-p", "a=1,2", "--out", str(tmp_path / "x"), "--no-pages"])
+    assert done.exit_code == 1 and "stopped half way: n.ipynb records a=2" in done.stderr
+    assert f"What has finished is kept in {tmp_path / 'x'}" in done.stderr and len(stamps(tmp_path / "x")) == 1
 
 
 def command(notebook, out, log, count, *more):
@@ -363,6 +429,20 @@ def test_two_batches_do_not_write_into_one_folder(small, tmp_path):
     with open_folder(out).alone(), pytest.raises(BatchError, match=rf"another batch.*process {os.getpid()} on .*since"):
         run_grid(small, {"a": [1]}, out, progress=False)
     assert [path.name for path in out.iterdir()] == [".batch-lock"]
+
+
+def test_a_run_of_an_earlier_batch_that_ends_late_writes_nothing(small, tmp_path):
+    out, grid = tmp_path / "x", {"a": [1]}
+    plan = make_plan(small, grid)
+    earlier = job_of(plan, open_folder(out), timeout=60, again=True)
+    table = run_grid(small, grid, out, progress=False, pages=False)
+    before = stamps(out)
+    with pytest.raises(BatchError, match="another batch was begun in .* meanwhile"):
+        perform(earlier, *plan)
+    with pytest.raises(BatchError, match="another batch was begun in .* meanwhile"):
+        give_up(earlier, *plan, "its worker died")
+    assert stamps(out) == before
+    pd.testing.assert_frame_equal(table, collect(out))
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
@@ -459,6 +539,31 @@ def test_a_result_that_cannot_be_written_is_a_failed_row(small, tmp_path, monkey
     assert table["status"].tolist() == ["failed"] and "No space left" in table["error"][0] and table["file"][0] == ""
 
 
+def test_what_cannot_be_read_or_run_is_a_failed_row_and_the_others_go_on(small, tmp_path, monkeypatch):
+    out, grid = tmp_path / "x", {"a": [1, 2, 3]}
+    run_grid(small, {"a": [1]}, out, progress=False, pages=False)
+    before, tails, [bad, full, good] = stamps(out), LocalFolder.tails, make_plan(small, grid)
+
+    def broken(self, names):
+        if list(names) == [bad.name]:
+            raise OSError(5, "Input/output error")
+        return tails(self, names)
+
+    def no_room(job, run, folder):
+        if run.name == full.name:
+            raise OSError(28, "No space left on device")
+        return execute_in(job, run, folder)
+
+    execute_in = mlkit.batch.task._execute
+    monkeypatch.setattr(LocalFolder, "tails", broken)
+    monkeypatch.setattr(mlkit.batch.task, "_execute", no_room)
+    monkeypatch.setattr(mlkit.batch.grid, "_finished", lambda place, runs: {})
+    table = run_grid(small, grid, out, progress=False, pages=False).set_index("a")
+    assert table["status"].tolist() == ["failed", "failed", "ok"]
+    assert "Input/output error" in table.loc[1, "error"] and table.loc[1, "file"] == ""
+    assert "No space left" in table.loc[2, "error"] and before.items() <= stamps(out).items()
+
+
 def test_a_result_is_not_lost_for_want_of_a_page(small, tmp_path, monkeypatch):
     def broken(text, name):
         raise RuntimeError("no <template>")
@@ -481,6 +586,27 @@ def test_the_command_line_refuses_with_status_2(small, tmp_path):
         done = CliRunner().invoke(main, ["batch", str(small), "--out", str(out), *arguments])
         assert done.exit_code == 2 and told in done.stderr, done.output
     assert not out.exists()
+
+
+@pytest.mark.parametrize("text, told", [
+    ("", "not None"), ("[1, 2]", "not [1, 2]"), ("just text", "not 'just text'"),
+    ("a: [1]\nslow: [1]\na: [2]\n", "a is there twice"), ("- {a: 1, a: 2}", "a is there twice"),
+    ("- {a: 1}\n- {a: '1'}", "asks twice for the combination")])
+@pytest.mark.parametrize("more", [[], ["-p", "kind=x,y"]])
+def test_a_file_that_is_no_grid_is_refused(small, tmp_path, text, told, more):
+    (tmp_path / "grid.yaml").write_text(text)
+    done = CliRunner().invoke(main, ["batch", str(small), "--grid", str(tmp_path / "grid.yaml"), "--out",
+                                     str(tmp_path / "x"), *more])
+    assert done.exit_code == 2 and told in done.stderr, done.output
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_grid_of_a_file_is_not_multiplied_out_to_be_counted(small, tmp_path):
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("".join(f"- {{a: {number}}}\n" for number in range(500)))
+    plan = make_plan(small, with_values(read_grid(grid), {"slow": [str(number) for number in range(2000)]}))
+    assert len(plan) == 1_000_000 and len(plan.blocks) == 500
+    assert len({id(block["slow"]) for block in plan.blocks}) == 1, "a block has no list of its own"
 
 
 def test_a_million_runs_are_counted_and_asked_for(small, tmp_path):
@@ -507,6 +633,9 @@ def test_the_time_of_many_runs_is_estimated_from_those_that_finished(small, tmp_
     done = CliRunner().invoke(main, ["batch", str(small), "-p", "a=" + ",".join(map(str, range(1001))), "--out",
                                      str(tmp_path / "x"), "--workers", "2"])
     assert f"at {duration:.1f} s a run (the mean of 1 finished" in done.stderr and "on 2 workers" in done.stderr
+    done = CliRunner().invoke(main, ["batch", str(small), "-p", "a=" + ",".join(map(str, range(3600))), "--out",
+                                     str(tmp_path / "y"), "--scheduler", "tcp://127.0.0.1:1"])
+    assert "about 10 hours of work for all the cluster's workers together, at 10.0 s a run" in done.stderr
 
 
 # ------------------------------------------------------------------ parameters and names
@@ -650,10 +779,18 @@ def test_a_file_that_is_no_executed_notebook_is_a_row_too(small, tmp_path):
     shutil.copy(small, out / "never run.ipynb")
     assert execute(small, out / "by hand.ipynb", parameters={"a": 5}).status == "ok"
     assert execute(small, out / "by hand too.ipynb", parameters={"a": 6, "kind": "raises"}).failed
+    assert execute(small, out / "dies.ipynb", parameters={"kind": "dies"}).kernel_died
+    assert execute(small, out / "hangs.ipynb", parameters={"kind": "hangs"}, timeout=6).failed
+    by_papermill = json.loads((out / "by hand.ipynb").read_text())      # as it leaves what did not come to its end
+    by_papermill["cells"][-1]["execution_count"] = None
+    (out / "half.ipynb").write_text(json.dumps(by_papermill))
     table = collect(out).set_index("file")
     assert table["status"].to_dict() == {
         whole.name: "ok", "cut.ipynb": "unreadable", "other.ipynb": "unreadable", "never run.ipynb": "unreadable",
-        "by hand.ipynb": "ok", "by hand too.ipynb": "failed"}
+        "by hand.ipynb": "ok", "by hand too.ipynb": "failed", "dies.ipynb": "failed", "hangs.ipynb": "failed",
+        "half.ipynb": "failed"}
+    assert table.loc[["dies.ipynb", "hangs.ipynb", "half.ipynb"], "error"].tolist() == ["it did not end"] * 3
+    assert table.loc["by hand.ipynb", ["kind", "slow", "log"]].tolist() == ["good", 0.0, ""], "its defaults, too"
     assert table.loc["by hand.ipynb", ["a", "square", "notebook"]].tolist() == [5, 25, "small.ipynb"]
     assert "planted" in table.loc["by hand too.ipynb", "error"]
     assert table.loc["cut.ipynb", "error"] == "it is not a notebook"
@@ -670,6 +807,26 @@ def test_a_record_is_found_however_the_file_was_saved(small, tmp_path):
         nbformat.write(nbformat.read(path, as_version=4), path)
     table = collect(out)
     assert table["a"].tolist() == [1, 2] and table["long"].str.len().tolist() == [100_000] * 2
+
+
+def test_only_pages_that_are_there_are_linked(small, tmp_path):
+    out = tmp_path / "x"
+    run_grid(small, {"a": [1]}, out, progress=False, pages=False)
+    run_grid(small, {"a": [1, 2], "kind": ["good"]}, out, progress=False)
+    run_grid(small, {"a": [1, 3]}, out, progress=False, pages=True)
+    page = (out / "index.html").read_text()
+    links = {unquote(link) for link in re.findall(r'href="([^"]+)"', page)}
+    assert len(links) == 2 + 1 + 1 and all((out / link).is_file() for link in links)
+
+
+def test_a_notebook_by_another_name_and_one_run_again_are_what_they_are(small, tmp_path):
+    out = tmp_path / "x"
+    [file] = run_grid(small, {"a": [3]}, out, progress=False, pages=False)["file"]
+    shutil.copy(out / file, out / "copy.ipynb")
+    assert not execute(out / file, out / "again.ipynb", parameters={"a": 4}).failed
+    table = collect(out).set_index("file")
+    assert table["a"].to_dict() == {file: 3, "copy.ipynb": 3, "again.ipynb": 4}
+    assert table["square"].to_dict() == {file: 9, "copy.ipynb": 9, "again.ipynb": 16}
 
 
 def test_an_executed_notebook_is_its_own_record(batch):

@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
+from dataclasses import replace
 
 import joblib
 import pandas as pd
@@ -16,10 +18,16 @@ from batches import stamps, write_notebook
 from click.testing import CliRunner
 
 import mlkit.batch.cluster
+import mlkit.batch.engines
 import mlkit.batch.plan
+import mlkit.batch.task
 from mlkit import (Costs, FeatureSet, LaggedReturns, MeanReversion, WalkForward, direction, load_bars, make_model,
                    sweep, walk_forward)
 from mlkit.batch import BatchError, collect, run_grid
+from mlkit.batch.folder import open_folder
+from mlkit.batch.grid import job_of
+from mlkit.batch.plan import make_plan
+from mlkit.batch.task import give_up
 from mlkit.cli import main
 
 distributed = pytest.importorskip("distributed", reason="requirements-cluster.txt is not installed")
@@ -30,17 +38,23 @@ START = 60      # seconds within which the cluster has to be up on a busy machin
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory):
     """The address of a scheduler with two workers, of one thread and of two. One that dies is started again."""
+    env = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+    with cluster(tmp_path_factory.mktemp("dask"), env, 1, 2) as address:
+        yield address
+
+
+@contextmanager
+def cluster(here, env, *threads):
+    """The address of a scheduler with a worker process of so many threads each."""
     if os.name != "posix":
         pytest.skip("its notebooks kill their workers by a signal that this system has not")
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    here = tmp_path_factory.mktemp("dask")
-    env = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
     started = [dask(here, env, "scheduler", "--host", "127.0.0.1", "--port", address.rsplit(":")[-1], "--no-dashboard")]
-    started += [dask(here, env, "worker", address, "--nthreads", str(threads), "--host", "127.0.0.1", "--no-dashboard",
-                     "--local-directory", str(here)) for threads in (1, 2)]
+    started += [dask(here, env, "worker", address, "--nthreads", str(count), "--host", "127.0.0.1", "--no-dashboard",
+                     "--local-directory", str(here)) for count in threads]
     try:
-        wait_for_workers(address, 2)
+        wait_for_workers(address, len(threads))
         yield address
     finally:
         stop(started)
@@ -103,6 +117,24 @@ def test_a_run_that_kills_every_worker_is_a_failed_row(scheduler, small, tmp_pat
     row = table.set_index("kind").loc["kills its worker"]
     assert table["status"].tolist() == ["ok", "failed"] and "every worker that took it died" in row["error"]
     pd.testing.assert_frame_equal(table, collect(tmp_path / "x"))
+
+
+def test_what_only_waited_where_a_worker_died_is_done(small, tmp_path):
+    """A scheduler that gives a run up at the first death of its worker, and one worker with one thread."""
+    env = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+    grid = [{"kind": "kills its worker"}] + [{"a": a} for a in range(2, 14)]
+    with cluster(tmp_path, env, 1) as address:
+        table = run_grid(small, grid, tmp_path / "x", scheduler=address, progress=False, pages=False)
+    assert table.loc[table["status"] == "failed", "kind"].tolist() == ["kills its worker"]
+    assert len(table) == 13
+
+
+def test_a_run_given_up_after_it_finished_keeps_its_result(small, tmp_path):
+    grid = {"a": [1]}
+    table = run_grid(small, grid, tmp_path / "x", progress=False, pages=False)
+    before, plan = stamps(tmp_path / "x"), make_plan(small, grid)
+    record = give_up(job_of(plan, open_folder(tmp_path / "x"), timeout=1), *plan, "its worker died as it answered")
+    assert record["status"] == "ok" and stamps(tmp_path / "x") == before and len(table) == 1
 
 
 def test_a_stopped_batch_leaves_the_scheduler_nothing_to_do(scheduler, small, tmp_path):
@@ -170,6 +202,15 @@ def test_a_place_that_workers_do_not_share_is_refused(scheduler, small):
         run_grid(small, {"a": [1]}, "memory://mine", scheduler=scheduler, progress=False)
 
 
+def test_a_folder_that_workers_do_not_share_is_not_left_behind(scheduler, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(mlkit.batch.cluster, "_trouble", lambda place, probe: "FileNotFoundError")
+    (tmp_path / "there").mkdir()
+    for out in (tmp_path / "there" / "x" / "y", tmp_path / "there"):
+        with pytest.raises(BatchError, match="does not write to the same"):
+            run_grid(small, {"a": [1]}, out, scheduler=scheduler, progress=False)
+        assert not list((tmp_path / "there").iterdir())
+
+
 def test_a_scheduler_that_goes_leaves_what_has_finished(small, tmp_path):
     out = tmp_path / "x"
     cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
@@ -190,6 +231,38 @@ def test_a_scheduler_that_goes_leaves_what_has_finished(small, tmp_path):
     assert 2 <= len(kept) < 5 and (table["status"] == "ok").all() and kept.items() <= stamps(out).items()
 
 
+def test_a_cluster_whose_last_worker_goes_is_not_waited_for_for_ever(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(mlkit.batch.cluster, "DESERTED", 3)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as lonely:
+        def send_it_away():
+            while not stamps(tmp_path / "x"):
+                time.sleep(0.05)
+            lonely.scale(0)
+
+        leaver = threading.Thread(target=send_it_away)
+        leaver.start()
+        with pytest.raises(BatchError, match="no worker for 3 s; finished runs are kept"):
+            run_grid(small, {"a": range(5), "slow": 0.3}, tmp_path / "x", scheduler=lonely.scheduler_address,
+                     progress=False, pages=False)
+        leaver.join()
+
+
+def test_a_result_that_was_written_elsewhere_is_a_failed_row(small, tmp_path, monkeypatch):
+    perform = mlkit.batch.task.perform
+
+    def elsewhere(job, run):
+        if run.parameters["a"] == 2:
+            job = replace(job, out=str(tmp_path / "y"))
+        return perform(job, run)
+
+    (tmp_path / "y").mkdir()
+    monkeypatch.setattr(mlkit.batch.engines, "perform", elsewhere)
+    monkeypatch.setattr(mlkit.batch.task, "is_current", lambda place, job: True)
+    table = run_grid(small, {"a": [1, 2]}, tmp_path / "x", progress=False, pages=False)
+    assert table["status"].tolist() == ["ok", "failed"] and table["file"][1] == "" and len(stamps(tmp_path / "y")) == 1
+    assert f"its result is not in {tmp_path / 'x'}: {socket.gethostname()}, which did it" in table["error"][1]
+
+
 def test_an_object_store_is_as_good_as_a_folder(small, tmp_path):
     """fsspec's own store in memory, which only this process sees; a worker process would see a bucket."""
     grid = {"kind": ["good", "raises"]}
@@ -203,6 +276,19 @@ def test_an_object_store_is_as_good_as_a_folder(small, tmp_path):
     assert stored >= {"index.html", "table.csv", *there["file"]}
     with pytest.raises(BatchError, match="there is no folder memory://bucket/y"):
         collect("memory://bucket/y")
+
+
+def test_a_store_that_does_not_count_from_the_end_is_read_whole(monkeypatch):
+    class NoTails(type(fsspec.filesystem("memory"))):
+        def cat_file(self, path, start=None, end=None, **options):
+            if start is not None and start < 0:
+                raise ValueError("the offset must not be negative")
+            return super().cat_file(path, start, end, **options)
+
+    place = open_folder("memory://no-tails/x")
+    place.files = NoTails()
+    place.write("a", "x" * 100_000)
+    assert place.tails(["a", "none"]) == {"a": b"x" * 100_000}
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """Running notebooks: the course goes on after a failure, and parameters are checked before anything starts."""
 
 import gc
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from bs4 import BeautifulSoup
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+import mlkit.course_page
 from mlkit.batch import MIME, ParameterError, check_parameters, parameters_of, record, recorded
 from mlkit.cli import main, readable
 from mlkit.course import run_course
@@ -133,6 +136,16 @@ def test_results_come_back_as_they_were_recorded(course):
     assert {MIME, "text/plain", "text/html"} == set(shown) and "&lt;b&gt;" in shown["text/html"]
 
 
+def test_a_page_that_cannot_be_made_stops_no_course(tmp_path, monkeypatch):
+    def broken(text, name):
+        raise RuntimeError("no template")
+
+    monkeypatch.setattr(mlkit.course_page, "page_of", broken)
+    outcomes = run_course([write(tmp_path / f"{name}.ipynb", "1") for name in "ab"], tmp_path / "out", progress=False)
+    assert [outcome.status for outcome in outcomes] == ["ok", "ok"]
+    assert "could not be made a page" in (tmp_path / "out" / "b.html").read_text()
+
+
 def test_streams_are_merged_as_nbclient_does_and_a_long_line_takes_no_time():
     def cell(*outputs):
         return new_code_cell(outputs=[new_output("stream", name=name, text=text) if name else
@@ -199,6 +212,33 @@ def test_the_command_line_refuses_before_it_runs(tmp_path):
         result = CliRunner().invoke(main, ["run", "--out", out, *map(str, arguments)])
         assert result.exit_code and told in result.stderr, result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_notebook_is_never_overwritten_by_its_own_run(tmp_path):
+    notebook = write(tmp_path / "n.ipynb", "1")
+    before = notebook.read_bytes()
+    done = CliRunner().invoke(main, ["run", str(notebook), "--out", str(tmp_path)])
+    assert done.exit_code == 1 and f"{tmp_path} holds n.ipynb itself: choose another output folder" in done.stderr
+    with pytest.raises(ValueError, match="holds n.ipynb itself"):
+        execute(notebook, tmp_path / "sub" / ".." / "n.ipynb")
+    assert notebook.read_bytes() == before and list(tmp_path.iterdir()) == [notebook]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="it sends a signal that this system has not")
+def test_ctrl_c_stops_the_notebooks_still_to_be_made(tmp_path):
+    begun = [tmp_path / "a.begun", tmp_path / "b.begun"]
+    notebooks = [write(path.with_suffix(".ipynb"), f"import time\nopen({str(path)!r}, 'w').close()\ntime.sleep(60)")
+                 for path in begun]
+    before = [path.read_bytes() for path in notebooks]
+    made = subprocess.Popen([sys.executable, "-m", "mlkit", "notebooks", *map(str, notebooks)], stderr=subprocess.PIPE,
+                            text=True)
+    while not begun[0].exists():
+        assert made.poll() is None
+        time.sleep(0.1)
+    made.send_signal(signal.SIGINT)
+    told = made.communicate(timeout=30)[1]
+    assert made.returncode == 1 and "Aborted" in told and not begun[1].exists()
+    assert [path.read_bytes() for path in notebooks] == before
 
 
 def test_a_folder_without_notebooks_is_told(tmp_path, monkeypatch):

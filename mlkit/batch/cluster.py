@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 
 from mlkit.batch.folder import open_folder
@@ -21,6 +21,7 @@ from mlkit.batch.plan import BatchError, Run, code_version
 from mlkit.batch.task import Job, give_up, perform
 
 ANSWER = 5              # seconds within which a scheduler has to answer, and then to have a worker
+DESERTED = 60           # seconds without any worker after which a batch stops waiting for one
 IN_FLIGHT = 2_000       # runs the scheduler knows of at once: what it holds does not grow with the grid
 INSTALL = "pip install -r requirements.txt -r requirements-cluster.txt"
 
@@ -37,7 +38,7 @@ class Cluster:
             import distributed
         except ImportError as error:
             raise BatchError(f"a cluster needs Dask: {INSTALL}") from error
-        self._asked, self._threads = -math.inf, 0
+        self._asked, self._threads, self._alive = -math.inf, 0, math.inf
         try:
             _knock(address)
             self.client = distributed.Client(address, timeout=ANSWER, set_as_default=False)
@@ -62,8 +63,20 @@ class Cluster:
     def at_once(self) -> int:
         """Runs at once: the threads of all workers, as of a few seconds ago."""
         if time.monotonic() > self._asked + 5:
-            self._asked, self._threads = time.monotonic(), sum(self.client.nthreads().values())
+            self._asked = time.monotonic()
+            with suppress(OSError):         # the scheduler is gone, which the runs' futures tell
+                self._threads = sum(self.client.nthreads().values())
         return self._threads
+
+    def _wait(self) -> None:
+        """A moment. Raises BatchError if there has been no worker for a minute."""
+        now = time.monotonic()
+        if self.at_once:
+            self._alive = now
+        elif now > self._alive + DESERTED:
+            raise BatchError(f"the scheduler has had no worker for {DESERTED} s; finished runs are kept: start some "
+                             "and run it again")
+        time.sleep(0.05)
 
     def _check_workers(self, mine: str) -> None:
         try:
@@ -82,8 +95,8 @@ class Cluster:
                 raise BatchError(f"the {who} has no mlkit, or an old one ({type(theirs).__name__}: {theirs}): install "
                                  "the same there, and start it where `import mlkit` finds it") from theirs
             if theirs != mine:
-                raise BatchError(f"the {who} has another mlkit (its files' hash is {theirs}, here it is {mine}): bring "
-                                 "both to the same state and start it again")
+                raise BatchError(f"the {who} has another mlkit, or other versions of the packages it needs (their hash "
+                                 f"is {theirs}, here it is {mine}): bring both to the same state and start it again")
 
     def reaches(self, place) -> None:
         """See that every worker writes to the same place. Raises BatchError naming one that does not."""
@@ -98,18 +111,34 @@ class Cluster:
             place.remove(probe)
 
     def run(self, job: Job, runs: list[Run]) -> Iterator[dict]:
-        """The runs' records; a dead worker's are done by others. Raises BatchError if the scheduler goes."""
+        """The runs' records; a dead worker's go to others. Raises BatchError if the scheduler or all workers go."""
+        killed = []
+        for run, record in self._records(job, runs, IN_FLIGHT):
+            if record:
+                yield record
+            else:
+                killed.append(run)
+        for run, record in self._records(job, killed, 1):       # Dask counts a death against what waited there, too
+            yield record or give_up(job, run, "every worker that took it died, and no other run was beside it")
+
+    def _records(self, job: Job, runs: list[Run], in_flight: int) -> Iterator[tuple[Run, dict | None]]:
+        """Each run and its record; None if its workers died more often than Dask allows (`allowed-failures`)."""
         from distributed import KilledWorker, as_completed
 
         waiting, names = enumerate(runs), {run.name: run for run in runs}
-        futures = as_completed([self._submit(job, *each) for each in islice(waiting, IN_FLIGHT)], loop=self.client.loop,
-                               raise_errors=False)
-        for future in futures:
-            run = names[future.key.removeprefix(job.batch + " ")]
+        group = f"{job.batch}-{in_flight}"
+        futures = as_completed([self._submit(job, group, *each) for each in islice(waiting, in_flight)],
+                               loop=self.client.loop, raise_errors=False)
+        while not futures.is_empty():
+            if not futures.has_ready():
+                self._wait()
+                continue
+            future = next(futures)
+            run, record = names[future.key[1]], None
             if future.status == "finished":
                 record = future.result()
             elif isinstance(error := future.exception() if future.status == "error" else None, KilledWorker):
-                record = give_up(job, run, f"every worker that took it died: {error}".splitlines()[0])
+                pass
             elif error is not None:
                 raise error if isinstance(error, BatchError) else BatchError(
                     f"a worker could not take {run.name}: {type(error).__name__}: {error}") from error
@@ -117,12 +146,16 @@ class Cluster:
                 raise BatchError(f"the scheduler is gone or dropped the batch ({future.status}); finished runs are "
                                  "kept: run it again when it is back")
             if another := next(waiting, None):
-                futures.add(self._submit(job, *another))
-            yield record
+                futures.add(self._submit(job, group, *another))
+            yield run, record
 
-    def _submit(self, job: Job, number: int, run: Run):
-        """In the grid's order: Dask would take what comes within a moment by the names of its keys."""
-        return self.client.submit(perform, job, run, key=f"{job.batch} {run.name}", priority=-number, pure=False)
+    def _submit(self, job: Job, group: str, number: int, run: Run):
+        """In the grid's order: Dask would take what comes within a moment by the names of its keys.
+
+        In one group, of which Dask keeps at the scheduler what has no free thread: given to a worker, it would wait
+        there, and die with it.
+        """
+        return self.client.submit(perform, job, run, key=(group, run.name), priority=-number, pure=False)
 
 
 def _knock(address: str) -> None:

@@ -39,7 +39,8 @@ def batch(notebook, given, file, out, workers, scheduler, yes, **options):
 
     Every combination is a run in a kernel of its own and leaves an executed notebook; a row each in table.csv and
     index.html. Finished runs are not repeated: the same command resumes a batch that was stopped or killed, and tries
-    again what failed. Ends with status 0 when all runs are ok, 1 when some failed, 2 when it did not start.
+    again what failed. Ends with status 0 when all runs are ok, 1 when some failed or it could not go on, 2 when it did
+    not start.
 
     \b
     Example:
@@ -48,6 +49,7 @@ def batch(notebook, given, file, out, workers, scheduler, yes, **options):
       mlkit batch notebooks/00_first_ml_strategy.ipynb -p symbol=GE,IBM --out /shared/x --scheduler tcp://10.0.0.5:8786
     """
     from mlkit.batch.grid import run_grid
+    from mlkit.batch.plan import BatchStopped
 
     if workers and scheduler:
         raise click.UsageError("--workers is for this machine, --scheduler for a cluster, which has its own: give one")
@@ -55,8 +57,10 @@ def batch(notebook, given, file, out, workers, scheduler, yes, **options):
     try:
         grid = _grid(given, file)
         if not yes:
-            _ask(notebook, grid, out, workers)
+            _ask(notebook, grid, out, None if scheduler else workers or 1)
         table = run_grid(notebook, grid, out, workers=workers or 1, scheduler=scheduler, **options)
+    except BatchStopped as error:
+        raise click.ClickException(f"stopped half way: {error}\nWhat has finished is kept in {out}.") from error
     except (ValueError, OSError) as error:
         raise Refused(str(error)) from error
     except KeyboardInterrupt:
@@ -88,16 +92,19 @@ def _grid(given, file):
 
 
 def _ask(notebook: Path, grid, out: str, workers: int | None) -> None:
-    """Before a large grid, say how large and how long; nothing is started, or made in full, until then."""
+    """Before a large grid, say how large and how long; nothing is started, or made in full, until then.
+
+    workers : of this machine; None on a cluster, whose workers are not counted before it is asked for
+    """
     from mlkit.batch.plan import make_plan
 
     count = len(make_plan(notebook, grid))
     if count <= ASK_ABOVE:
         return
     seconds, source = _seconds_a_run(notebook, out)
-    workers = workers or 1
-    told = (f"{count:,} runs of {notebook.name}: about {_span(count * seconds / workers)} on {workers} "
-            f"worker{'s' * (workers > 1)}, at {seconds:.1f} s a run ({source}).")
+    where = f"on {workers} worker{'s' * (workers > 1)}" if workers else "of work for all the cluster's workers together"
+    told = (f"{count:,} runs of {notebook.name}: about {_span(count * seconds / (workers or 1))} {where}, at "
+            f"{seconds:.1f} s a run ({source}).")
     if not sys.stdin.isatty():
         raise Refused(f"{told} Nobody is there to ask: add --yes if that is meant.")
     if not click.confirm(f"{told} Run them?"):

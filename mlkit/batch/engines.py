@@ -7,13 +7,13 @@ in whatever order, and loses none; closing that iterator stops what is still run
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 
 from mlkit.batch.plan import BatchError, Run
-from mlkit.batch.task import Job, perform
+from mlkit.batch.task import Job, give_up, perform
 
-DEATHS = 3      # of worker processes, one after the other without a run between them, before a batch gives up
+TRIES = 2       # of a run alone, after its worker died
 
 
 class LocalWorkers:
@@ -32,27 +32,42 @@ class LocalWorkers:
         """A process of this machine reaches what this one does."""
 
     def run(self, job: Job, runs: list[Run]) -> Iterator[dict]:
-        """The runs' records. Raises BatchError if worker processes die time and again."""
-        from joblib import Parallel, delayed
+        """The runs' records. When a worker process dies, what was begun beside it is done again, one at a time."""
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-        waiting, deaths = {run.name: run for run in runs}, 0
+        waiting = {run.name: run for run in runs}
         with tempfile.TemporaryDirectory(prefix="mlkit-", ignore_cleanup_errors=True) as scratch:
             job = replace(job, parent=os.getpid(), scratch=scratch)
             while waiting:
-                workers = Parallel(self.at_once, backend="loky", batch_size=1, return_as="generator_unordered")
-                tasks = [delayed(_named)(job, run) for run in waiting.values()]
+                begun: list[Run] = []
                 try:
-                    with closing(workers(tasks)) as done:
+                    with closing(self._records(job, list(waiting.values()), begun)) as done:
                         for name, record in done:
                             del waiting[name]
-                            deaths = 0
                             yield record
-                except TerminatedWorkerError as error:      # killed from outside: what it was at is done again
-                    deaths += 1
-                    if deaths == DEATHS:
-                        raise BatchError(f"worker processes were killed {DEATHS} times before one more run ended (out "
-                                         "of memory?): try with fewer workers; finished runs are kept") from error
+                except TerminatedWorkerError:       # every worker ends with it, whichever run it was
+                    for run in begun:
+                        if waiting.pop(run.name, None):
+                            yield self._alone(job, run)
+
+    def _records(self, job: Job, runs: list[Run], begun: list[Run]) -> Iterator[tuple[str, dict]]:
+        from joblib import Parallel, delayed
+
+        def tasks():
+            for run in runs:
+                begun.append(run)
+                yield delayed(_named)(job, run)
+
+        return Parallel(self.at_once, backend="loky", batch_size=1, return_as="generator_unordered")(tasks())
+
+    def _alone(self, job: Job, run: Run) -> dict:
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+        for _ in range(TRIES):
+            with suppress(TerminatedWorkerError), closing(self._records(job, [run], [])) as done:
+                return next(done)[1]
+        return give_up(job, run, f"its worker process was killed {TRIES} times with no other run beside it (out of "
+                                 "memory?)")
 
 
 def _named(job: Job, run: Run) -> tuple[str, dict]:

@@ -18,6 +18,7 @@ from mlkit.batch.plan import BatchError
 
 TAIL = 65_536           # bytes at a file's end that hold a run's record (mlkit.batch.task)
 LOCK = ".batch-lock"
+OWNER = ".batch"        # holds the name of the batch that was begun there last
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{12}\.new")
 
 
@@ -49,17 +50,21 @@ class LocalFolder:
 
     def prepare(self) -> None:
         """Make the folder if need be and see that one can write into it. Raises BatchError, leaving nothing behind."""
-        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        self.made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.write(".probe", "")
             self.remove(".probe")
         except OSError as error:
-            for folder in missing:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
+            self.leave()
             raise BatchError(f"cannot write into {self.path}: {error.strerror or error}; choose another output "
                              "folder") from error
+
+    def leave(self) -> None:
+        """Take away again what `prepare` has made, if nothing is in it."""
+        for folder in self.made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def names(self) -> list[str]:
         """The files there are, hidden ones left out."""
@@ -139,7 +144,7 @@ def _locked(file) -> bool:
 class Store:
     """An object store, through fsspec and the package it names for the URL's scheme: a write is one object, whole.
 
-    There is no lock: two batches at once on one place do the same runs twice, and do no other harm.
+    There is no lock: a batch that is begun while another writes there takes the place over, and the other one stops.
     """
 
     def __init__(self, url: str):
@@ -167,6 +172,9 @@ class Store:
         except Exception as error:      # each store has errors of its own
             raise BatchError(f"cannot write to {self.url}: {type(error).__name__}: {error}") from error
 
+    def leave(self) -> None:
+        """A store has no folders."""
+
     def names(self) -> list[str]:
         self.files.invalidate_cache()
         try:
@@ -185,10 +193,9 @@ class Store:
         found = self.files.cat_ranges(list(paths), [-TAIL] * len(paths), [None] * len(paths), on_error="return")
         tails = {}
         for name, content in zip(paths.values(), found):
-            if isinstance(content, bytes):
-                tails[name] = content
-            elif not isinstance(content, FileNotFoundError):
-                raise content
+            with contextlib.suppress(FileNotFoundError):
+                # a store that does not count from the end gives the whole
+                tails[name] = content if isinstance(content, bytes) else self.read(name)
         return tails
 
     def write(self, name: str, text: str) -> None:

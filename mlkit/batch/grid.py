@@ -1,18 +1,17 @@
 """`run_grid`: run a notebook over a grid of parameters, here or on a cluster. Part of `mlkit.batch`."""
 
-import json
 import secrets
 import sys
 import zlib
 from contextlib import closing, suppress
 
 from mlkit.batch.engines import LocalWorkers
-from mlkit.batch.folder import open_folder
+from mlkit.batch.folder import OWNER, open_folder
 from mlkit.batch.page import write_pages
-from mlkit.batch.plan import Plan, Run, make_plan
+from mlkit.batch.plan import BatchStopped, Plan, Run, make_plan
 from mlkit.batch.records import from_entries
 from mlkit.batch.table import check_names, table_of
-from mlkit.batch.task import Job, find_records, is_finished
+from mlkit.batch.task import Job, find_records, is_current, is_finished
 
 RENDERED = 100      # runs up to which every executed notebook gets a page of its own unless told otherwise
 
@@ -48,29 +47,38 @@ def run_grid(notebook, grid, out, *, workers: int = 1, scheduler: str | None = N
     ------
     ParameterError or BatchError (both ValueErrors) before anything starts or is written: no `parameters` cell, an
     unknown name, a value that does not fit, an output folder that cannot be written or is in use by another batch,
-    a scheduler that does not answer, workers with another `mlkit`. ValueError at the first run that records a result
-    under the name of a parameter with another value, or of a column that every table has.
+    a scheduler that does not answer, workers with another `mlkit`. BatchStopped, a BatchError, once runs have begun:
+    the scheduler is gone, `mlkit` was changed, a run records a result under the name of a parameter with another
+    value, or of a column that every table has.
     """
     plan = make_plan(notebook, grid)
     engine = LocalWorkers(workers) if scheduler is None else _cluster(scheduler)
     place = open_folder(out)
     with engine.started(plan.code):
         place.prepare()
-        engine.reaches(place)
+        try:
+            engine.reaches(place)
+        except BaseException:
+            place.leave()
+            raise
         with place.alone():
             pages = len(plan) <= RENDERED if pages is None else pages
             job = job_of(plan, place, timeout=timeout, again=force, pages=pages)
+            place.write(OWNER, job.batch)
             runs = list(plan)
             found = {} if force else _finished(place, runs)
             try:
                 _run_all(engine, job, [run for run in runs if run.name not in found], found, fail_fast, progress)
-            except BaseException:
-                if found:
-                    with suppress(ValueError):      # of names that clash, which is what is being raised
+                found |= _lost(place, found)
+                table = table_of(found.values())
+                write_pages(place, plan, table, pages)
+            except BaseException as error:
+                with suppress(ValueError, OSError):     # of names that clash or a full disk: that is being raised
+                    if found and is_current(place, job):
                         write_pages(place, plan, table_of(found.values()), pages)
+                if isinstance(error, (ValueError, OSError)):
+                    raise BatchStopped(str(error)) from error
                 raise
-            table = table_of(found.values())
-            write_pages(place, plan, table, pages)
     return table
 
 
@@ -82,9 +90,8 @@ def _cluster(scheduler: str):
 
 def job_of(plan: Plan, place, **options) -> Job:
     """What a worker is told beside its one combination."""
-    defaults = json.loads(json.dumps(plan.defaults, default=repr))      # a table has no use for a set, nor JSON
     return Job(plan.notebook.name, zlib.compress(plan.text.encode()), plan.version, str(plan.notebook.resolve().parent),
-               defaults, plan.code, str(place), batch=secrets.token_hex(8), **options)
+               plan.defaults, plan.code, str(place), batch=secrets.token_hex(8), **options)
 
 
 def _finished(place, runs: list[Run]) -> dict[str, dict]:
@@ -104,6 +111,15 @@ def _run_all(engine, job: Job, runs: list[Run], found: dict[str, dict], fail_fas
             check_names([record])
             if fail_fast and record["status"] == "failed":
                 break
+
+
+def _lost(place, found: dict[str, dict]) -> dict[str, dict]:
+    """Records, failed ones, of the runs whose file is not there: of workers that joined later, and do not share it."""
+    unseen = {record["file"] for record in found.values()}.difference(place.names(), [""])
+    unseen -= place.tails(unseen).keys()        # one machine's list of a shared folder is a minute behind, at times
+    return {name: record | {"status": "failed", "file": "", "error":
+                            f"its result is not in {place}: {record['host']}, which did it, has another of that name"}
+            for name, record in found.items() if record["file"] in unseen}
 
 
 class Progress:

@@ -55,9 +55,10 @@ def write_pages(place, plan, table: pd.DataFrame, pages: bool) -> None:
     """Put `index.html` and `table.csv` into a batch's folder.
 
     plan : what was asked for, of which the table may hold a part
-    table : of `collect`; pages : whether the executed notebooks have pages to link to
+    table : of `collect`; pages : whether to link to the pages of those executed notebooks that have one
     """
     place.write("table.csv", table.to_csv(index=False))
+    pages = set(place.names()) if pages else set()
     varied = varied_parameters(plan)
     counts = table["status"].value_counts()
     summary = (f"{len(table):,} of {len(plan):,} runs: {counts.get('ok', 0):,} ok, <strong>{counts.get('failed', 0):,} "
@@ -96,7 +97,7 @@ def _class(table: pd.DataFrame, name: str) -> str:
     return ' class="number"' if pd.api.types.is_numeric_dtype(table[name]) and table[name].dtype != bool else ""
 
 
-def _row(row: dict, names: list[str], pages: bool) -> str:
+def _row(row: dict, names: list[str], pages: set[str]) -> str:
     cells = [f"<td>{_links(row, pages)}</td>"]
     for name in names:
         value = row[name]
@@ -113,15 +114,19 @@ def _row(row: dict, names: list[str], pages: bool) -> str:
     return f'<tr class="{row["status"]}">{"".join(cells)}</tr>'
 
 
-def _links(row: dict, pages: bool) -> str:
+def _links(row: dict, pages: set[str]) -> str:
     if not row["file"]:
         return "not written"
-    file = quote(row["file"])
-    page = f'<a href="{file.removesuffix(".ipynb")}.html">read</a> ' if pages else ""
-    return f'{page}<a href="{file}">notebook</a>'
+    page = _page_of(row)
+    read = f'<a href="{quote(page)}">read</a> ' if page in pages else ""
+    return f'{read}<a href="{quote(row["file"])}">notebook</a>'
 
 
-def _heat_maps(table: pd.DataFrame, varied: list[str], results: list[str], pages: bool) -> str:
+def _page_of(row: dict) -> str:
+    return row["file"].removesuffix(".ipynb") + ".html"
+
+
+def _heat_maps(table: pd.DataFrame, varied: list[str], results: list[str], pages: set[str]) -> str:
     """A heat map for each result that is a number, of a grid in which two parameters vary; "" for another."""
     results = [name for name in results if any(_is_number(value) and math.isfinite(value) for value in table[name])]
     if len(varied) != 2 or not results:
@@ -134,7 +139,8 @@ def _heat_maps(table: pd.DataFrame, varied: list[str], results: list[str], pages
     return f'<h2><label>Heat map of <select>{options}</select></label></h2>\n{"".join(figures)}' if results else ""
 
 
-def _heat_map(rows: dict, varied: list[str], down: list, across: list, name: str, pages: bool, *, hidden: bool) -> str:
+def _heat_map(rows: dict, varied: list[str], down: list, across: list, name: str, pages: set[str], *,
+              hidden: bool) -> str:
     numbers = {key: row[name] for key, row in rows.items() if _is_number(row[name]) and math.isfinite(row[name])}
     low, high = min(numbers.values()), max(numbers.values())
     best = max(numbers, key=numbers.get)
@@ -152,12 +158,12 @@ def _heat_map(rows: dict, varied: list[str], down: list, across: list, name: str
             + "\n".join(lines) + "</table></div></figure>\n")
 
 
-def _heat_cell(row: dict | None, value, low: float, high: float, pages: bool) -> str:
+def _heat_cell(row: dict | None, value, low: float, high: float, pages: set[str]) -> str:
     if row is None or value is None:
         word = "not run" if row is None else row["status"] if row["status"] != "ok" else "none"
         return f'<td class="none">{word}</td>'
     share = (value - low) / (high - low) if high > low else 0.0
     red, green, blue = (round(pale + share * (dark - pale)) for pale, dark in zip(PALE, DARK))
     ink = "#fff" if share > 0.65 else "#000"      # where both stand out equally
-    file = quote(row["file"].removesuffix(".ipynb") + (".html" if pages else ".ipynb"))
+    file = quote(_page_of(row) if _page_of(row) in pages else row["file"])
     return f'<td style="background: rgb({red} {green} {blue}); color: {ink}"><a href="{file}">{value:.4g}</a></td>'

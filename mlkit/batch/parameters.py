@@ -6,6 +6,7 @@ which is true, and writes a tuple as a text.
 """
 
 import ast
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,12 @@ def _parameter(name: str, expression: ast.expr, annotation: str | None) -> Param
         default, kind = ast.unparse(expression), None
     named = {"bool": bool, "int": int, "float": float, "str": str}.get(annotation or "")
     return Parameter(name, default, named or kind)
+
+
+def defaults_of(known: dict[str, Parameter]) -> dict[str, Any]:
+    """The defaults that are plain values, by name, as JSON has them: a tuple is a list, a set its text."""
+    plain = {name: each.default for name, each in known.items() if each.type is not None or each.default is None}
+    return json.loads(json.dumps(plain, default=repr))
 
 
 def check_parameters(notebook, given: dict[str, Any]) -> dict[str, Any]:

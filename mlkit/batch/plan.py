@@ -3,8 +3,9 @@
 A run's **name** comes from the notebook's name and the parameters it was given, readable first, with a
 hash at its end: the same combination has the same name on every machine, and no two share one.
 A run's **identity** says whether a finished run is still true: a hash of the notebook (its cells' sources
-and tags; outputs do not count), of the parameters, and of `mlkit` (every source file and the bundled data).
-Parameters left at their defaults are in it through the notebook, where the defaults stand.
+and tags; outputs do not count), of the parameters, of a bars file among them (its content), and of `mlkit`
+(every source file, the bundled data, the versions of the packages it needs). Parameters left at their
+defaults are in it through the notebook, where the defaults stand.
 """
 
 import csv
@@ -15,20 +16,30 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from itertools import product
+from importlib.metadata import PackageNotFoundError, requires, version
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlkit.batch.parameters import TAG_IT, Parameter, ParameterError, fitted, parameters_of
+from mlkit.batch.parameters import TAG_IT, Parameter, ParameterError, defaults_of, fitted, parameters_of
 from mlkit.batch.records import read_notebook
 
 SUMMARY = ("status", "error", "cell", "duration", "notebook", "notebook_version", "mlkit_version", "file")
+BARS = (".csv", ".csv.gz", ".parquet")      # files whose content is a part of a run's identity
+OPTIONAL = ("torch", "skorch")              # of requirements-deep.txt
 READABLE = 100      # characters of a file name before its hash; systems allow 255 bytes, a whole path on Windows 260
 
 
 class BatchError(ValueError):
     """A batch that cannot start or cannot go on; finished runs are kept, the sentence says what to do."""
+
+
+class BatchStopped(BatchError):
+    """A batch that had begun and cannot go on."""
+
+
+class Blocks(list):
+    """A grid as dicts of name -> values, whose combinations are run block after block."""
 
 
 class Run(NamedTuple):
@@ -62,22 +73,25 @@ class Plan:
 
     def __iter__(self) -> Iterator[Run]:
         """The runs, the last parameter changing fastest; made one by one, as there may be a million."""
+        defaults = {name: value for name, value in self.defaults.items() if _is_bars(value)}
+        values = chain(defaults.values(), *(each for block in self.blocks for each in block.values()))
+        contents = {value: _content(self.notebook.resolve().parent / value) for value in values if _is_bars(value)}
         for block in self.blocks:
             for values in product(*block.values()):
                 given = dict(zip(block, values))
-                yield self._run({name: given[name] for name in self.known if name in given})
+                bars = {name: contents[value] for name, value in (defaults | given).items() if _is_bars(value)}
+                yield self._run({name: given[name] for name in self.known if name in given}, bars)
 
-    def _run(self, given: dict) -> Run:
+    def _run(self, given: dict, bars: dict[str, str]) -> Run:
         readable = "_".join([self.notebook.stem, *(f"{name}={value}" for name, value in given.items())])
         readable = re.sub(r"[^A-Za-z0-9.+=_-]+", "-", readable)[:READABLE]
         tail = digest([self.notebook.stem, given])[:16]
-        return Run(f"{readable}_{tail}.ipynb", given, digest([self.version, given, self.code]))
+        return Run(f"{readable}_{tail}.ipynb", given, digest([self.version, given, self.code, bars]))
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Parameters whose default is a plain value, as the notebook has them."""
-        return {name: parameter.default for name, parameter in self.known.items() if parameter.type is not None
-                or parameter.default is None}
+        """What a run has for the parameters that it is not given."""
+        return defaults_of(self.known)
 
 
 def make_plan(notebook, grid) -> Plan:
@@ -107,18 +121,29 @@ def make_plan(notebook, grid) -> Plan:
 
 
 def _blocks(grid, known: dict[str, Parameter], label) -> list[dict[str, list]]:
-    if isinstance(grid, Mapping):
-        return [{name: _values(known, name, values, label) for name, values in grid.items()}]
-    combinations = list(grid) if isinstance(grid, Iterable) else [grid]
-    if all(isinstance(each, Mapping) for each in combinations):
-        blocks = [{name: [value] for name, value in fitted(known, dict(each), label).items()} for each in combinations]
-        _refuse_twice([{name: value for name, [value] in block.items()} for block in blocks], "combination")
-    else:
-        raise BatchError("a grid is a mapping of each parameter's name to its values, or a list of mappings, one a "
-                         f"run, not {grid!r}")
+    given, cast = as_blocks(grid), {}
+    for name, values in chain.from_iterable(block.items() for block in given):
+        if (name, id(values)) not in cast:      # what blocks share is looked at once
+            cast[name, id(values)] = _values(known, name, values, label)
+    blocks = [{name: cast[name, id(values)] for name, values in block.items()} for block in given]
+    _refuse_twice([{name: values[0] for name, values in block.items() if len(values) == 1} for block in blocks],
+                  "combination")
     if not blocks:
         raise BatchError("the grid is empty: it holds no run")
     return blocks
+
+
+def as_blocks(grid) -> Blocks:
+    """Raises BatchError for what is neither a mapping nor a list of mappings."""
+    if isinstance(grid, Blocks):
+        return grid
+    if isinstance(grid, Mapping):
+        return Blocks([grid])
+    combinations = list(grid) if isinstance(grid, Iterable) else [grid]
+    if not all(isinstance(each, Mapping) for each in combinations):
+        raise BatchError("a grid is a mapping of each parameter's name to its values, or a list of mappings, one a "
+                         f"run, not {grid!r}")
+    return Blocks({name: [value] for name, value in each.items()} for each in combinations)
 
 
 def _values(known, name: str, values, label) -> list:
@@ -140,11 +165,19 @@ def _refuse_twice(values: list, what: str) -> None:
 
 
 def read_grid(path) -> dict | list:
-    """A grid from a YAML file: a mapping of names to lists, or a list of mappings."""
+    """A grid from a YAML file: a mapping of names to lists, or a list of mappings; no name twice in one."""
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node, deep=False):
+            names = [key.value for key, _ in node.value]
+            for name in names:
+                if names.count(name) > 1:
+                    raise yaml.constructor.ConstructorError(None, None, f"{name} is there twice", node.start_mark)
+            return super().construct_mapping(node, deep)
+
     try:
-        grid = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        grid = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise BatchError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
     return _dates_as_text(grid)
@@ -164,17 +197,13 @@ def split_values(text: str) -> list[str]:
     return next(csv.reader([text], skipinitialspace=True, strict=True)) or [""]
 
 
-def with_values(grid, more: dict[str, list]):
+def with_values(grid, more: dict[str, list]) -> Blocks:
     """A grid whose every run is combined with the values of further parameters, name -> list."""
-    if not more:
-        return grid
-    blocks = [grid] if isinstance(grid, Mapping) else [{name: [value] for name, value in each.items()} for each in grid]
+    blocks = as_blocks(grid)
     twice = [name for name in more if any(name in block for block in blocks)]
     if twice:
         raise BatchError(f"{twice[0]} is in the grid's file and given with -p too: say it once")
-    if isinstance(grid, Mapping):
-        return {**grid, **more}
-    return [{**each, **dict(zip(more, values))} for each in grid for values in product(*more.values())]
+    return Blocks({**block, **more} for block in blocks)
 
 
 def digest(content) -> str:
@@ -198,20 +227,51 @@ def _blank(notebook) -> str:
     return nbformat.writes(notebook)
 
 
+def _is_bars(value) -> bool:
+    return isinstance(value, str) and value.lower().endswith(BARS)
+
+
+def _content(path: Path) -> str:
+    """Hash of a file's content, "" where there is no such file."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, ValueError):
+        return ""
+
+
 def code_version() -> str:
-    """Hash of this mlkit as it is on the disk now: its source files and the bundled data, whatever ends their lines."""
+    """Hash of this mlkit as it is on the disk now: its source files and the bundled data, whatever ends their lines,
+    and the versions of the packages that it needs.
+    """
+    from mlkit.markets import DATA
+
     package, found = Path(__file__).resolve().parents[1], hashlib.sha256()
-    for path in sorted([*package.rglob("*.py"), *(package.parent / "data").glob("*.csv*")]):
-        content = path.read_bytes()
-        if path.suffix in (".py", ".csv"):
-            content = content.replace(b"\r\n", b"\n")
-        found.update(f"{path.relative_to(package.parent).as_posix()} {len(content)}\n".encode() + content)
+    for folder, pattern in ((package, "*.py"), (DATA, "*.csv*")):
+        for path in sorted(folder.rglob(pattern)):
+            content = path.read_bytes()
+            if path.suffix in (".py", ".csv"):
+                content = content.replace(b"\r\n", b"\n")
+            found.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode() + content)
+    found.update("\n".join(_packages()).encode())
     return found.hexdigest()[:16]
+
+
+def _packages() -> list[str]:
+    try:
+        needed = [re.match(r"[\w.-]+", line)[0] for line in requires("mlkit") or [] if "extra ==" not in line]
+    except PackageNotFoundError:        # run from a checkout that was not installed
+        needed = []
+    return [f"{name} {_installed(name)}" for name in sorted({*needed, *OPTIONAL})]
+
+
+def _installed(name: str) -> str:
+    """A package's version; "0" if it is not installed, as in a checkout that was not."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "0"
 
 
 def mlkit_version(code: str) -> str:
     """The release and the hash of the code: "0.1.0+1f2e3d4c5b6a7988"."""
-    try:
-        return f"{version('mlkit')}+{code}"
-    except PackageNotFoundError:        # run from a checkout that was not installed
-        return f"0+{code}"
+    return f"{_installed('mlkit')}+{code}"

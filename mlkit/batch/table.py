@@ -4,12 +4,12 @@ A batch's notebooks are not parsed for that: each holds its record in its last 6
 or `mlkit run` are read whole, and give a row as well.
 """
 
-import json
 from collections.abc import Iterable
 
 import pandas as pd
 
 from mlkit.batch.folder import open_folder
+from mlkit.batch.parameters import ParameterError, defaults_of, parameters_of
 from mlkit.batch.plan import SUMMARY, BatchError
 from mlkit.batch.records import from_entries, results_in, to_entries
 from mlkit.batch.task import find_records
@@ -42,24 +42,39 @@ def collect(folder) -> pd.DataFrame:
     if not place.exists():
         raise BatchError(f"there is no folder {place}")
     found = find_records(place, [name for name in place.names() if name.endswith(".ipynb")])
-    return table_of(record or _foreign(place, name) for name, record in found.items())
+    return table_of(record | {"file": name} if record else _foreign(place, name) for name, record in found.items())
 
 
 def _foreign(place, name: str) -> dict:
     """A record made of a notebook that no batch has executed."""
+    import nbformat
+
     record = dict.fromkeys(SUMMARY, "") | {"file": name, "duration": None, "parameters": [], "results": []}
     try:
-        content = json.loads(place.read(name))
-        by, cells = content["metadata"]["papermill"], content["cells"]
-        results = results_in(cells)
+        content = nbformat.reads(place.read(name).decode(), as_version=4)
+        by, cells = content.metadata["papermill"], content.cells
+        results, parameters = results_in(cells), _defaults(content) | by.get("parameters", {})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = "it is not a notebook" if isinstance(error, ValueError) else "neither a batch nor papermill executed it"
         return record | {"status": "unreadable", "error": why}
+    whole = not by.get("exception") and all(map(_was_run, cells))
     failure = next((f"{output['ename']}: {output['evalue']}" for cell in cells for output in cell.get("outputs", [])
-                    if output["output_type"] == "error"), "" if not by.get("exception") else "it did not end")
+                    if output["output_type"] == "error"), "" if whole else "it did not end")
     return record | {"status": "failed" if failure else "ok", "error": failure, "duration": by.get("duration"),
                      "notebook": str(by.get("input_path") or "").replace("\\", "/").rsplit("/", 1)[-1],
-                     "parameters": to_entries(by.get("parameters", {})), "results": to_entries(results)}
+                     "parameters": to_entries(parameters), "results": to_entries(results)}
+
+
+def _was_run(cell) -> bool:
+    skipped = cell.cell_type != "code" or not cell.source.strip() or "skip-execution" in cell.metadata.get("tags", [])
+    return skipped or cell.execution_count is not None
+
+
+def _defaults(notebook) -> dict:
+    try:
+        return defaults_of(parameters_of(notebook) or {})
+    except ParameterError:      # its parameters are no plain Python
+        return {}
 
 
 def table_of(records: Iterable[dict]) -> pd.DataFrame:

@@ -6,7 +6,6 @@ machine. The notebook it leaves holds the run's record at its very end, in the n
 """
 
 import contextlib
-import html
 import json
 import math
 import os
@@ -17,11 +16,12 @@ import tempfile
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from mlkit.batch.folder import open_folder
+from mlkit.batch.folder import OWNER, open_folder
 from mlkit.batch.plan import BatchError, Run, code_version, mlkit_version
 from mlkit.batch.records import results_in, to_entries
 
@@ -40,7 +40,7 @@ class Job:
     defaults : its parameters' plain defaults
     code : hash of `mlkit`, which the worker's has to equal
     out : folder or URL for the executed notebooks
-    timeout : seconds a run may take
+    timeout : seconds a run may take, its second try included
     batch : this batch's own name
     again : run what another batch has finished, too
     pages : render each executed notebook as a page
@@ -65,15 +65,21 @@ class Job:
 def perform(job: Job, run: Run) -> dict:
     """Do one run, unless its finished result is there already; returns its record.
 
-    A raising cell, a dead kernel (tried once more), the time limit and a result that cannot be
-    written are records with the status "failed". Raises BatchError if this `mlkit` is another than the batch's.
+    A raising cell, a dead kernel (tried once more), the time limit, and what cannot be read or written are records
+    with the status "failed". Raises BatchError if this `mlkit` is another than the batch's.
     """
     _live_with(job)
-    _check_code(job)
-    place = open_folder(job.out)
-    known = find_records(place, [run.name]).get(run.name)
-    if is_finished(known, run.identity) and (not job.again or known["batch"] == job.batch):
-        return known
+    try:
+        _check_code(job)
+        place = open_folder(job.out)
+        return _finished(place, job, run) or _performed(place, job, run)
+    except BatchError:
+        raise
+    except Exception as error:      # a full disk, say; each store has errors of its own
+        return give_up(job, run, f"{type(error).__name__}: {error}")
+
+
+def _performed(place, job: Job, run: Run) -> dict:
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     with tempfile.TemporaryDirectory(prefix="mlkit-", dir=job.scratch, ignore_cleanup_errors=True) as folder:
         outcome, attempts, notebook = _execute(job, run, Path(folder))
@@ -85,19 +91,37 @@ def perform(job: Job, run: Run) -> dict:
 
 def _check_code(job: Job) -> None:
     if code_version() != job.code:
-        raise BatchError(f"mlkit on {socket.gethostname()} is not the one that began this batch (or it was changed "
-                         "meanwhile): a table would mix two versions; bring them to the same state and run it again")
+        raise BatchError(f"mlkit on {socket.gethostname()}, or a package it needs, is not the one that began this "
+                         "batch (or was changed meanwhile): a table would mix two versions; bring them to the same "
+                         "state and run it again")
 
 
 def give_up(job: Job, run: Run, error: str) -> dict:
-    """The record, put in place, of a run that no worker brought to an end."""
-    notebook = json.loads(zlib.decompress(job.text))
+    """The record, put in place, of a run that no worker brought to an end; a finished one's own."""
+    place = open_folder(job.out)
     record = _record(job, run, "failed", "", error, {}, seconds=math.nan, started="", attempts=0)
-    return _place(open_folder(job.out), job, run, notebook, record)
+    try:
+        known = _finished(place, job, run)
+    except Exception:       # what is there cannot be read, and may be finished: it is left alone
+        return record | {"file": ""}
+    return known or _place(place, job, run, json.loads(zlib.decompress(job.text)), record)
+
+
+def _finished(place, job: Job, run: Run) -> dict | None:
+    known = find_records(place, [run.name]).get(run.name)
+    return known if is_finished(known, run.identity) and (not job.again or known["batch"] == job.batch) else None
 
 
 def is_finished(record: dict | None, identity: str) -> bool:
     return bool(record) and record["status"] == "ok" and record["identity"] == identity
+
+
+def is_current(place, job: Job) -> bool:
+    """Whether this batch was begun there last: one whose command was killed may still have runs under way."""
+    try:
+        return place.read(OWNER) == job.batch.encode()
+    except FileNotFoundError:
+        return False
 
 
 def find_records(place, names) -> dict[str, dict | None]:
@@ -137,10 +161,11 @@ def _execute(job: Job, run: Run, folder: Path):
 
     source, made = folder / job.notebook, folder / "executed.ipynb"
     source.write_bytes(zlib.decompress(job.text))
-    at = Path(job.folder) if Path(job.folder).is_dir() else folder
+    at, spent = Path(job.folder) if Path(job.folder).is_dir() else folder, 0.0
     for attempt in (1, 2):
-        outcome = execute(source, made, parameters=run.parameters, timeout=job.timeout, folder=at,
+        outcome = execute(source, made, parameters=run.parameters, timeout=job.timeout, spent=spent, folder=at,
                           scratch=job.scratch, variables=VARIABLES)
+        spent = outcome.seconds
         if not outcome.kernel_died:
             break
     return outcome, attempt, json.loads((made if made.exists() else source).read_text(encoding="utf-8"))
@@ -159,7 +184,10 @@ def _record(job: Job, run: Run, status: str, cell: str, error: str, results: dic
 
 
 def _place(place, job: Job, run: Run, notebook: dict, record: dict) -> dict:
-    """Write the notebook with its record as its last word, and its page before it; returns the record."""
+    """Write the notebook with its record as its last word, and its page before it; returns the record.
+
+    Raises BatchError if a later batch was begun there: it may have better, and does this run itself.
+    """
     metadata = notebook.pop("metadata")
     if "papermill" in metadata:
         metadata["papermill"] |= {"input_path": job.notebook, "output_path": run.name,
@@ -167,25 +195,21 @@ def _place(place, job: Job, run: Run, notebook: dict, record: dict) -> dict:
     notebook["metadata"] = {**metadata, "mlkit": record}
     page = Path(run.name).with_suffix(".html").name
     try:
+        if not is_current(place, job):
+            raise BatchError(f"another batch was begun in {place} meanwhile: this one writes nothing there any more")
         if job.pages:
-            place.write(page, _page(notebook, run.name))
+            from mlkit.course_page import page_or_reason
+
+            place.write(page, page_or_reason(json.dumps(notebook), run.name))
         else:
             place.remove(page)          # an earlier run's
         place.write(run.name, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+    except BatchError:
+        raise
     except Exception as error:          # each store has errors of its own; the others may still be written
         why = f"its result could not be written: {type(error).__name__}: {error}"
         return record | {"status": "failed", "error": why, "file": ""}
     return record
-
-
-def _page(notebook: dict, name: str) -> str:
-    from mlkit.course_page import page_of
-
-    try:
-        return page_of(json.dumps(notebook), name)
-    except Exception as error:      # whatever is in a notebook: its result is not lost for want of a page
-        return (f"<p>{html.escape(name)} could not be made a page ({html.escape(repr(error))}): open the notebook "
-                "itself.</p>")
 
 
 def _for_json(value):
@@ -212,8 +236,21 @@ def _live_with(job: Job) -> None:
 
 
 def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
+    lives = _life_of(parent)
+    while lives():
         time.sleep(HEARTBEAT)
     for folder in _scratch:
         shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)         # the kernel looks at its parent in the same way
+
+
+def _life_of(parent: int) -> Callable[[], bool]:
+    """Tells whether this process's parent is still there."""
+    if os.name == "posix":
+        return lambda: os.getppid() == parent
+    import psutil       # Windows has no other parent for an orphan: its id stays
+
+    try:
+        return psutil.Process(parent).is_running
+    except psutil.NoSuchProcess:
+        return lambda: False
