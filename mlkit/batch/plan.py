@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from itertools import chain, product
 from pathlib import Path
@@ -256,7 +257,9 @@ def code_version() -> str:
     return found.hexdigest()[:16]
 
 
+@cache
 def _packages() -> list[str]:
+    """Name and version of each, as they were when this process began: it goes on with those it has imported."""
     try:
         needed = [re.match(r"[\w.-]+", line)[0] for line in requires("mlkit") or [] if "extra ==" not in line]
     except PackageNotFoundError:        # run from a checkout that was not installed
