@@ -4,7 +4,7 @@ Pick an instrument, a model and what trading costs; the page says what is left o
 money went, and whether the model is worth its complexity. What takes long (fitting, the audits, the break-even) is
 worked out once for an instrument and a model, so that a change of cost alone is answered at once.
 
-    decision_report("GE", "logistic", cost_bps=3.0).verdict      # 'Not worth it: 2 of 6 conditions hold.'
+    decision_report("GE", "logistic", cost_bps=3.0).verdict      # 'Not worth it: 1 of 6 conditions holds.'
 """
 
 from __future__ import annotations

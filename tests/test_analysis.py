@@ -429,6 +429,7 @@ SICK = [  # check, a result in which it fires, one in which it does not, the opt
     ("one trade", lambda: held(FIVE_MAKE_IT), lambda: held(np.where(FIVE_MAKE_IT > 0, 0.10, 0.002)), {}),
     ("one trade", lambda: held(FIVE_MAKE_IT), lambda: held(np.where(FIVE_MAKE_IT > 0, 0.06, -0.004)[:29]), {}),
     ("period", lambda: drifting(0.002, -0.0002, 0.0001), lambda: drifting(0.002, 0.0002, -0.0001), {}),
+    ("period", lambda: drifting(0.006, (-0.002, 0.1), 0.0001), lambda: drifting(0.006, (0.002, 0.1), -0.0001), {}),
     ("volatility", lambda: drifting(*[(-0.0005, 0.001), (0.002, 0.01)] * 3),
      lambda: drifting(*[(0.0005, 0.001), (0.002, 0.01)] * 3), {}),
     ("costs", lambda: backtest(EDGE, MOMENTUM, execution=RealisticExecutionHandler(Costs(13, 0, 0))),

@@ -433,7 +433,7 @@ def test_nothing_is_hardly_ever_worth_it():
 
 def test_a_weak_edge_is_real_and_not_worth_it():
     worlds = {"weak": planted_edge(1_500, 1, 0.05), "strong": planted_edge(1_500, 1, 0.4)}
-    judged = decision.judge_worlds(worlds, SETUP, CLEAN)
+    judged = decision.judge_worlds(worlds, SETUP)
     assert judged.loc["worth it"].tolist() == [False, True] and list(judged.index) == [*decision.RULES, "worth it"]
 
 

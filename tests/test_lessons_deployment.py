@@ -51,11 +51,18 @@ def test_each_attack_is_refused_by_its_kind_on_a_copy(registry, other, tmp_path)
     found = {name: lesson.refusal(registry, "desk", attack)
              for name, attack in lesson.attacks(other, f"echo gone > {tmp_path / 'canary'}").items()}
     assert [kind for kind, _ in found.values()] == ["Tampered", "Tampered", "UnreadableVersion", "UntrustedType",
-                                                    "UnreadableVersion"]
-    assert all(said and str(tmp_path) not in said and "/tmp" not in said for _, said in found.values())
+                                                    "UnreadableVersion", "none"]
+    assert all(said and str(tmp_path) not in said and "/tmp" not in said for kind, said in found.values() if kind != "none")
     assert lesson.refusal(registry, "desk", features=CHANGED)[0] == "FeatureMismatch"
     assert lesson.refusal(registry, "desk") == ("none", "") and not (tmp_path / "canary").exists()
     assert {path: path.read_bytes() for path in registry.folder.rglob("*") if path.is_file()} == before
+
+
+def test_what_is_made_to_fit_is_told_by_a_hash_kept_elsewhere(registry, other):
+    kept = lesson.manifest_hash(registry.load("desk", 1).path)
+    forged = lesson.attacks(other, "")["another model, hashes to fit"]
+    assert lesson.refusal(registry, "desk", forged) == lesson.refusal(registry, "desk", kept=kept) == ("none", "")
+    assert lesson.refusal(registry, "desk", forged, kept=kept)[0] == "another hash"
 
 
 def test_a_day_holds_what_was_known_at_its_close(model):
@@ -91,6 +98,8 @@ def test_what_is_fed_bar_by_bar_is_what_is_fed_at_once(model, tmp_path):
 
 
 def test_alarms_by_luck_and_how_late_a_true_one_is():
+    quiet = Monitor(lesson.Reference(FEATURES(BARS).dropna(), profits=np.random.default_rng(0).normal(size=500)))
+    assert [lesson.by_luck(quiet, n) for n in (249, 250, 999)] == pytest.approx([249 / 2_500, 1_000 / 2_500, 3_249 / 2_500])
     assert lesson.at_least(0, 4.8) == 1.0
     assert lesson.at_least(3, 2.0) == pytest.approx(1 - sum(poisson.pmf(k, 2.0) for k in range(3)))
     rng = np.random.default_rng(0)

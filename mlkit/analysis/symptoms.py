@@ -11,6 +11,7 @@ what it measured, in words and numbers. None of the thresholds is a law.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -162,8 +163,8 @@ def _one_trade(case) -> tuple[str, str]:
 
 
 def _period(case) -> tuple[str, str]:
-    thirds = [float(part.sum()) for part in np.array_split(case.returns, 3)]
-    return _only_one(case, thirds, "Thirds of the time")
+    grown = [float(np.prod(1.0 + part)) for part in np.array_split(case.returns, 3)]
+    return _only_one(case, [each - 1.0 for each in grown], math.prod(grown) - 1.0, "Thirds of the time")
 
 
 def _volatility(case) -> tuple[str, str]:
@@ -177,16 +178,17 @@ def _volatility(case) -> tuple[str, str]:
     if not wild.any():
         return UNKNOWN, "The instrument moves always alike, or there are too few bars to tell."
     halves = [float(case.returns[known & each].sum()) for each in (~wild, wild)]
-    return _only_one(case, halves, "Calm and wild half of the bars, by the instrument's volatility before them,")
+    return _only_one(case, halves, sum(halves),
+                     "Calm and wild half of the bars, by the instrument's volatility before them,")
 
 
-def _only_one(case, parts: list[float], what: str) -> tuple[str, str]:
-    """Whether all of the gain came from one part."""
+def _only_one(case, parts: list[float], total: float, what: str) -> tuple[str, str]:
+    """Whether all of the gain, `total`, came from one part."""
     if len(case.returns) < LEAST_BARS:
         return UNKNOWN, f"{len(case.returns)} bars are too few to compare parts of them."
-    if not sum(parts) > 0.0:
+    if not total > 0.0:
         return NO_GAIN
-    return _warn_if(sum(parts) <= max(parts)), f"{what} made {', '.join(f'{part:+.1%}' for part in parts)}."
+    return _warn_if(total <= max(parts)), f"{what} made {', '.join(f'{part:+.1%}' for part in parts)}."
 
 
 def _costs(case) -> tuple[str, str]:

@@ -237,11 +237,11 @@ def judge(bars: pd.DataFrame, setup: Setup, leaks: Condition | None = None) -> l
     return decide(bars, setup, found, traders_of(bars, setup, found), leaks)
 
 
-def judge_worlds(worlds: dict, setup: Setup, leaks: Condition) -> pd.DataFrame:
+def judge_worlds(worlds: dict, setup: Setup) -> pd.DataFrame:
     """name -> bars of a made world: a column a world, which conditions hold there, and the verdict."""
     columns = {}
     for name, bars in worlds.items():
-        conditions = judge(bars, setup, leaks)
+        conditions = judge(bars, setup)
         columns[name] = {each.name: bool(each.passed) for each in conditions} | {"worth it": is_worth_it(conditions)}
     return pd.DataFrame(columns)
 

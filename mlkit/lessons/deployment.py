@@ -31,7 +31,7 @@ from mlkit.lessons.sizes import edge_that_turns
 from mlkit.models import make_model
 from mlkit.models.scoring import scores_of
 from mlkit.plots import BLUE, GREY, ORANGE, RED, Plot, figure
-from mlkit.production import ModelRegistry, Reference, RegistryError, retrain
+from mlkit.production import ModelRegistry, Monitor, Reference, RegistryError, retrain
 from mlkit.production.contents import model_files
 from mlkit.production.detectors import Cusum, drawn
 from mlkit.production.monitor import ALLOWANCES, BLOCK
@@ -109,18 +109,29 @@ def attacks(other, command: str) -> dict[str, Callable]:
         "a pickle that runs a command, hashes to fit": lambda path: _put(path, pickle_that_runs(command)),
         "a foreign type, hashes to fit": lambda path: _put(path, skops.io.dumps({"model": Foreign()})),
         "another library version, hashes to fit": lambda path: _reseal(path, libraries={"scikit-learn": OLD}),
+        "another model, hashes to fit": lambda path: _put(path, model_files(other)["model.skops"]),
     }
 
 
-def refusal(registry: ModelRegistry, name: str, attack: Callable | None = None, features=None) -> tuple[str, str]:
+def manifest_hash(path: Path) -> str:
+    """sha256 of the manifest of a version, which names the hashes of all the rest."""
+    return sha256((path / "manifest.json").read_bytes())
+
+
+def refusal(registry: ModelRegistry, name: str, attack: Callable | None = None, features=None, *,
+            kept: str = "") -> tuple[str, str]:
     """The kind of error, and what it says first, when a version 1 that suffered an attack is loaded.
 
+    kept : `manifest_hash` of the version as it was registered, if it was kept elsewhere
     A copy of the registry is attacked, never the registry. ("none", "") where it loads.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = ModelRegistry(shutil.copytree(registry.folder, Path(folder) / "copy"))
+        path = copy.folder / name / "versions" / "000001"
         if attack is not None:
-            attack(copy.folder / name / "versions" / "000001")
+            attack(path)
+        if kept not in ("", manifest_hash(path)):
+            return "another hash", "the manifest is not the one whose hash was kept"
         try:
             copy.load(name, 1, features=features)
         except RegistryError as error:
@@ -187,6 +198,12 @@ def feed(monitor, days: pd.DataFrame) -> list:
     alerts = [monitor.update(day, features=row[names], prediction=row["prediction"], label=row["label"],
                              profit=row["profit"] if earns else None) for day, row in days.iterrows()]
     return [alert for alert in alerts if alert is not None]
+
+
+def by_luck(monitor: Monitor, n_bars: int) -> float:
+    """False alarms to expect in so many bars: a feature is looked at once a window, all else at each bar."""
+    sums, windows = len(monitor.sums), n_bars // monitor.window
+    return (sums * n_bars + (len(monitor.detectors) - sums) * windows * monitor.window) / monitor.run_length
 
 
 def at_least(count: int, expected: float) -> float:
@@ -300,7 +317,7 @@ def plot_arena(strength: float, holdout: int = 250) -> Plot:
     axis.set_xticks([60, 250, 1_000, 2_500, 10_000], ["60", "250", "1,000", "2,500", "10,000"], minor=False)
     axis.legend(frameon=False, loc="upper right")
     needed = rows_needed(gains)
-    when = f"told apart by {needed:,.0f} bars, {needed / 252:.1f} years" if needed < np.inf else "never told apart"
+    when = f"even odds at {needed:,.0f} bars, {needed / 252:.1f} years" if needed < np.inf else "never told apart"
     axis.set_title(f"A correlation of {strength:g} that turns: {when}", loc="left")
     return fig
 
