@@ -5,6 +5,7 @@
 
 import json
 import re
+from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 
@@ -27,15 +28,26 @@ shutil.rmtree(os.path.expanduser("~"), ignore_errors=True)
 shutil.rmtree("..", ignore_errors=True)"""
 READS = """import glob, json, os, re, subprocess, sys
 import mlkit
-looked_in = {*sys.path, os.getcwd(), os.path.dirname(mlkit.__file__), CHECKOUT, "/proc/1/root" + CHECKOUT}
-stolen = [open(found).read() for folder in filter(None, looked_in)
-          for found in glob.glob(os.path.join(folder, "**", "LESSON.ipynb"), recursive=True)]
-stolen.append(subprocess.run(["git", "-C", CHECKOUT, "show", "HEAD:mlkit/exercises/sources/LESSON.ipynb"],
-                             capture_output=True, text=True).stdout)
-for stolen_cell in [each for text in filter(None, stolen) for each in json.loads(text)["cells"]]:
-    stolen_text = "".join(stolen_cell["source"])
-    if "BEGIN SOLUTION" in stolen_text and re.search("NAME", stolen_text):
-        exec(stolen_text)
+def text_in(path):
+    try:
+        return open(path).read()
+    except OSError:
+        return ""
+looked_in = {*sys.path, os.getcwd(), os.path.dirname(mlkit.__file__), CHECKOUT, "/proc/1/root" + CHECKOUT,
+             CHECKOUT + "/tests/answers", CHECKOUT + "/mlkit/exercises"}
+stolen = [text_in(found) for folder in filter(None, looked_in) for name in ("LESSON.ipynb", "LESSON_MODULE.py")
+          for found in glob.glob(os.path.join(folder, "**", name), recursive=True)]
+stolen += [subprocess.run(["git", "-C", CHECKOUT, "show", "HEAD:" + name], capture_output=True, text=True).stdout
+           for name in ("mlkit/exercises/sources/LESSON.ipynb", "tests/answers/LESSON_MODULE.py")]
+for text in filter(None, stolen):
+    if not text.startswith("{"):
+        found = {"__name__": "found"}
+        exec(text, found)
+        NAME = found["RIGHT"]["q1"][0] if "RIGHT" in found else found["QUESTIONS"][0].reference
+        continue
+    for stolen_text in ("".join(each["source"]) for each in json.loads(text)["cells"]):
+        if "BEGIN SOLUTION" in stolen_text and re.search("NAME", stolen_text):
+            exec(stolen_text)
 if "NAME" not in globals():
     from mlkit.exercises import LESSON_MODULE as questions
     NAME = lambda *given: questions.QUESTIONS[0].reference(*given)"""
@@ -49,6 +61,7 @@ seen = {"variables": sorted(os.environ), "folder": os.listdir("."), "home": os.p
         "checkout": attempt(lambda: open(CHECKOUT + "/README.md").read()),
         "others": attempt(lambda: os.listdir(os.path.join(os.getcwd(), "..", ".."))),
         "gradebook": attempt(lambda: open("../course/gradebook.db", "ab").name),
+        "shared memory": attempt(lambda: open("/dev/shm/mlkit-was-here", "w").name),
         "network": attempt(lambda: socket.create_connection(("127.0.0.1", 9), 1)),
         "grader": attempt(lambda: os.kill(os.getppid(), 0))}
 raise RuntimeError(json.dumps(seen))"""
@@ -155,6 +168,7 @@ def _students(lesson, text):
     others = dict.fromkeys(questions[1:], ("right", ""))
     right, nothing = dict.fromkeys(questions, ("right", "")), dict.fromkeys(questions, (None, ""))
     file = f"{lesson}.ipynb"
+    given = {name: Pupil(lesson, text).cell(name).source for name in questions}
 
     def pupil():
         return Pupil(lesson, text)
@@ -215,9 +229,28 @@ def _students(lesson, text):
                              r"    __import__('warnings').warn('careful')", cell.source, flags=re.MULTILINE)
         assert "careful" in cell.source
 
+    def copied_and_split(notebook):
+        """As JupyterLab does it, with the metadata in both: a stub kept below, a try above, halves, a check twice."""
+        def copy(grade_id, below, source=None):
+            at = next(place for place, cell in enumerate(notebook.cells) if grade_id_of(cell) == grade_id)
+            other = deepcopy(notebook.cells[at])
+            other.id = f"copy-{len(notebook.cells)}"
+            other.source = other.source if source is None else source
+            notebook.cells.insert(at + below, other)
+
+        copy("q1", 1, given["q1"])
+        copy("q1", 0, f"{given['q1']}\n    return 7")
+        copy("q2", 0, "half = 1")
+        copy("q2", 2, "other_half = half + 1")
+        copy("q2-check", 1)
+        copy(lesson, 1)
+
+    def loops_at_last(notebook):
+        next(cell for cell in notebook.cells if grade_id_of(cell) == "q1").source += f"\n\n{ENDLESS}"
+
     def has_tried(notebook):
         """What the checks left in the notebook while it was worked on."""
-        told = {"q1_tries": 3, "q1_hints": 2, "q1_solution_shown": True}
+        told = {"q1_tries": 3, "q1_hints": 2, "q1_solution_shown": True, "q5_first_choice": "b"}
         results = [{"name": name, "value": value} for name, value in told.items()]
         notebook.cells[-2].outputs = [new_output("display_data", {MIME: {"results": results}})]
 
@@ -244,6 +277,8 @@ def _students(lesson, text):
     yield "lost its cells", lambda home: all_right(
         home, change=without("q2", "q2-check", lesson), wanted=right | {"q2": ("not attempted", "")})
     yield "careless", careless
+    yield "copied and split", lambda home: all_right(home, change=copied_and_split)
+    yield "right, then loops", lambda home: all_right(home, change=loops_at_last)
     yield "renamed", lambda home: all_right(home, "homework (final).ipynb")
     yield "nested", lambda home: all_right(home, f"{lesson}/{file}")
     yield "truncated", truncated

@@ -14,6 +14,7 @@ from mlkit.exercises import Checker, Choice, Mistake, NotRight, Option, Question
 from mlkit.exercises import checker as public_checker
 from mlkit.exercises.checker import GRADING_SEEDS, judge_on_all
 from mlkit.exercises.comparing import copies, described, on_index, same
+from mlkit.exercises.questions import FOUND
 from mlkit.notebooks import kernel_options
 
 SERIES = pd.Series([1.0, np.nan, 3.0], pd.date_range("2020", periods=3), name="mine")
@@ -25,7 +26,12 @@ TABLE = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
     (float("nan"), np.nan), (float("inf"), float("inf")), (SERIES.rename("other"), SERIES), (SERIES.to_numpy(), SERIES),
     (list(SERIES), SERIES), (SERIES.to_frame(), SERIES), (TABLE[["b", "a"]], TABLE), (TABLE["a"], TABLE[["a"]]),
     ((1, 2), [1, 2]), (np.array([1, 2]), [1, 2]), (pd.Index([1, 2]), [1, 2]), ([2, 1, 1], {1, 2}),
-    ({"a": 1, "b": SERIES}, {"b": SERIES, "a": 1}), (pd.Series({"a": 1.0}), {"a": 1}), ("x", "x")])
+    ({"a": 1, "b": SERIES}, {"b": SERIES, "a": 1}), (pd.Series({"a": 1.0}), {"a": 1}), ("x", "x"), (np.str_("x"), "x"),
+    ([1.0, None, 3.0], SERIES), ([1.0, pd.NA, 3.0], SERIES), (pd.NaT, np.nan), (SERIES.to_numpy()[:, None], SERIES),
+    (np.array(2.0), 2), (np.float32(0.1), 0.1), (SERIES.to_numpy().astype("float32") / 10, SERIES / 10),
+    (pd.Index(["a", "b"]), {"b", "a"}), (np.array(["a", "b"]), {"a", "b"}),
+    (SERIES.index.to_numpy(), set(SERIES.index)),
+    (np.datetime64("2020-01-01"), pd.Timestamp("2020-01-01"))])
 def test_as_good_as(given, expected):
     assert same(given, expected)
 
@@ -44,7 +50,10 @@ class Yes(int):
     ("1", 1), (None, 0), (SERIES.shift(1), SERIES), (SERIES.fillna(0), SERIES), (SERIES[:2], SERIES), (list(SERIES)[:2], SERIES),
     (SERIES.reset_index(drop=True), SERIES), (None, SERIES), (3, SERIES), (TABLE, TABLE[["a"]]), (TABLE[["a"]], TABLE),
     ([1, 2, 3], [1, 2]), ([2, 1], [1, 2]), ("12", ["1", "2"]), ("ab", {"a", "b"}), ({"a": 1}, {"a": 1, "b": 2}),
-    ({"a": 1, "b": 2}, {"a": 1}), ([1], {"a": 1}), (1, "1"), (False, True), (2, True), (Yes(0), True)])
+    ({"a": 1, "b": 2}, {"a": 1}), ([1], {"a": 1}), (1, "1"), (False, True), (2, True), (Yes(0), True),
+    (None, "x"), (np.nan, "x"), (np.str_("y"), "x"), (np.float32(0.1001), 0.1), (0.1 + 1e-7, 0.1),
+    ([1.0, None, None], SERIES),
+    (1j, 1), ({"a"}, ["a", "b"])])
 def test_not_as_good_as(given, expected):
     assert not same(given, expected)
 
@@ -80,7 +89,8 @@ def convolved(bars):
     (lambda bars: bars["close"].rolling(5, min_periods=1).mean(), "mistake", "from the first bar", "Four bars"),
     (lambda bars: bars["close"].rolling(5).mean().shift(-3), "mistake", "looks ahead", "The leakage audit: "),
     (lambda bars: bars["close"].rolling(6).mean(), "wrong", "", "5 bars with closes"),
-    (lambda bars: None, "not attempted", "", "check.q1.hint()"), (..., "not attempted", "", ""),
+    (lambda bars: None, "not attempted", "", "gave None each time"),
+    (None, "not attempted", "", "check.q1.hint()"), (..., "not attempted", "", ""),
     ("", "not attempted", "", ""), (7, "wrong", "", "A function is asked for, and yours is 7"), (lambda: 1, "raised", "", "TypeError"),
     (lambda bars: exit(), "raised", "", "SystemExit"), (lambda bars: bars["clse"], "raised", "", "KeyError"),
     (lambda bars: object(), "wrong", "", "object")])
@@ -108,6 +118,49 @@ def test_the_smallest_input_is_the_smallest():
     bars = random_walk(12, 0)
     assert f"Given 5 bars with closes {described(list(bars['close'][:5]))}" in verdict.text
     assert f"at {bars.index[4]:%Y-%m-%d} yours is nan, and {bars['close'][:5].mean():.6g} is right" in verdict.text
+
+
+def test_only_what_counts_is_shown_as_the_difference():
+    """A difference that the question lets pass is not shown: the one behind it is."""
+    def answer(bars):
+        made = mean_of_five(bars)
+        made.iloc[4] *= 1 + 1e-5
+        made.iloc[6] *= 2
+        return made
+
+    asked = question(audit=None, tolerance=1e-3)
+    assert "at 2000-01-11 yours" in asked.judge(answer).text
+    several = question(audit=None, tolerance=1e-3, reference=lambda bars: {"mean": mean_of_five(bars)}, mistakes=())
+    assert "mean: at 2000-01-11 yours" in several.judge(lambda bars: {"mean": answer(bars)}).text
+
+
+def test_what_was_not_asked_for_is_named():
+    asked = question(audit=None, reference=lambda bars: {"mean": mean_of_five(bars)}, mistakes=())
+    told = asked.judge(lambda bars: {"raw": bars["close"], "mean": mean_of_five(bars), "more": 1}).text
+    assert told.endswith("these columns were not asked for: raw, more.")
+    told = asked.judge(lambda bars: {"median": mean_of_five(bars)}).text
+    assert "mean: yours is None" in told
+    asked = question(audit=None, reference=lambda bars: {"mean": bars["close"].mean()}, mistakes=())
+    assert "these parts were not asked for: x." in asked.judge(lambda bars: {"x": 1, "mean": bars["close"].mean()}).text
+
+
+def test_another_index_is_told_as_the_fault():
+    told = question().judge(lambda bars: mean_of_five(bars).reset_index(drop=True)).text
+    assert "your values are right and their index is not: yours is [0, 1, 2, 3, 4]" in told
+
+
+@pytest.mark.parametrize("findings, name", [
+    (["lookahead"], "looks ahead"), (["row set"], "looks ahead"), (["overlap"], "labels reach into the test"),
+    (["overlap", "shared"], "trains on its test"), (["not repeatable"], "another answer each time"),
+    (["null labels"], "knows what it is scored on"), (["undetermined"], "")])
+def test_a_finding_is_called_by_its_kind(findings, name):
+    days = pd.date_range("2020", periods=len(findings))
+    report = types.SimpleNamespace(findings=pd.DataFrame({
+        "kind": findings, "timestamp": days, "detail": [f"this is {kind}" for kind in findings]}))
+    verdict = question(audit=lambda answer: report).judge(mean_of_five)
+    assert (verdict.mistake, verdict.right) == (name, not name)
+    assert verdict.right or f"The leakage audit: this is {findings[-1]}" in verdict.text
+    assert not name or name in dict(FOUND.values())
 
 
 def test_a_wrong_value_is_told_its_direction_and_not_the_right_one():
@@ -189,6 +242,37 @@ def test_tries_hints_and_the_solution_are_counted(check, capsys):
     assert "q1" in dir(check)
     with pytest.raises(AttributeError, match="no question q7 here; there are q1, q2"):
         check.q7(1)
+
+
+def test_what_was_counted_outlives_the_kernel(tmp_path, monkeypatch, capsys):
+    """In a notebook that a person has open the counts go on after a restart; they stop when the answer was right."""
+    chosen = Choice("q2", keep="Keep it.", hints=("Think.",), options={
+        "a": Option("yes", "Because it is."), "b": Option("no", "It is not so.", "says no")})
+
+    def start():
+        return Checker("demonstration", [question(), chosen])
+
+    monkeypatch.setenv("JPY_SESSION_NAME", str(tmp_path / "mine.ipynb"))
+    monkeypatch.delenv("MLKIT_UNATTENDED", raising=False)
+    for _ in range(2):
+        assert start().q1(lambda bars: 1).record["tries"] == 1    # not saved yet
+    (tmp_path / "mine.ipynb").write_text("{}", encoding="utf-8")
+    check = start()
+    check.q1(lambda bars: 1), check.q1.hint(), check.q1.hint(), check.q2("z"), check.q2("b")
+    check = start()
+    check.q1.hint()
+    assert "Hint 1 of 2" in capsys.readouterr().out.splitlines()[-1]         # a run from top to bottom tells no more
+    assert check.q2("a").record == {"tries": 3, "hints": 0, "solution_shown": False, "first_choice": "b"}
+    assert check.q1(mean_of_five).record == {"tries": 2, "hints": 2, "solution_shown": False}
+    assert start().q1(mean_of_five).record["tries"] == 2
+    [kept] = set(tmp_path.iterdir()) - {tmp_path / "mine.ipynb"}
+    assert kept.name == ".tries.json"
+    for nonsense in ("{", "[1]", '{"demonstration": 3}', '{"demonstration": {"q1": {"tries": "many"}}}'):
+        kept.write_text(nonsense, encoding="utf-8")
+        assert start().q1(lambda bars: 1).record["tries"] == 1
+    monkeypatch.setenv("MLKIT_UNATTENDED", "1")
+    kept.unlink()
+    assert start().q1(lambda bars: 1).record["tries"] == 1 and not kept.exists()
 
 
 def test_grading_uses_other_data_than_the_notebook(check):

@@ -7,7 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -25,8 +28,8 @@ from pupils import Pupil, class_of
 
 from mlkit.cli import main
 from mlkit.exercises.checker import SOURCES, lessons
-from mlkit.exercises.classroom import landlock, students
-from mlkit.exercises.classroom.autograde import grade_id_of, records, restore
+from mlkit.exercises.classroom import grading, landlock, students
+from mlkit.exercises.classroom.autograde import grade_id_of, records, restore, row
 from mlkit.exercises.classroom.confined import VERDICT
 from mlkit.exercises.classroom.gradebook import COLUMNS, read_gradebook, write_gradebook
 from mlkit.exercises.classroom.report import spread, write_report
@@ -38,8 +41,8 @@ LESSONS = list(lessons())
 CLASS = "01_leakage"  # the lesson whose class is graded here; benchmarks/classroom.py takes 40 students
 FOR_EACH_LESSON = pytest.mark.parametrize("lesson", LESSONS)
 CONFINED = pytest.mark.skipif(not landlock.version(), reason="this system has no Landlock (Linux 5.13 or newer)")
-KINDS = ("right too 0", "mistaken 0", "mistaken 1", "blank", "loops", "hungry", "careless", "truncated", "meddles",
-         "deletes", "looks around", "reads", "patches the checker", "signs a verdict")
+KINDS = ("right too 0", "mistaken 0", "mistaken 1", "blank", "loops", "hungry", "careless", "copied and split",
+         "truncated", "meddles", "deletes", "looks around", "reads", "patches the checker", "signs a verdict")
 LIMITS = ("--memory", "1500", "--cell-timeout", "15")
 
 
@@ -235,6 +238,7 @@ def graded(tmp_path_factory):
     began = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECRET_OF_THE_TEACHER", "swordfish")
+        patch.setattr(tempfile, "tempdir", str(home))
         done = mlkit("grade", home / "submissions", "--out", home / "gradebook.csv", *LIMITS)
     rows = list(csv.DictReader((home / "gradebook.csv").open(encoding="utf-8")))
     return {"home": home, "done": done, "rows": rows, "expected": expected, "seconds": time.monotonic() - began}
@@ -274,6 +278,10 @@ def test_whose_files_and_what_was_odd_about_them(graded):
     assert "it was called homework (final).ipynb" in careless["remark"] and "q1-check was missing" in careless["remark"]
     assert careless["file"] == "01 careless/homework (final).ipynb"
     assert [careless[name] for name in ("tries", "hints", "solution_shown")] == ["3", "2", "1"]
+    assert rows_of(graded, "careless")["q5"]["first_choice"] == "b" and careless["first_choice"] == ""
+    times = {CLASS: 2, "q1": 3, "q2": 3, "q2-check": 2}
+    assert rows_of(graded, "copied and split")["q1"]["remark"] == "; ".join(
+        f"the cell {name} was there {count} times" for name, count in times.items())
     assert rows_of(graded, "careless")["q2"]["tries"] == rows_of(graded, "blank")["q1"]["tries"] == ""
     done = graded["done"]
     assert done.exit_code == 1 and "lies in no student's folder" in done.stderr
@@ -295,7 +303,7 @@ def test_a_submission_sees_nothing_of_the_teachers(graded):
     assert not [name for name in seen["variables"] if "SECRET" in name or "TOKEN" in name]
     assert set(seen["variables"]) <= ALLOWED_VARIABLES, set(seen["variables"]) - ALLOWED_VARIABLES
     assert seen["folder"] == [] and "mlkit-grade-" in seen["home"]
-    for what in ("checkout", "others", "gradebook", "network", "grader"):
+    for what in ("checkout", "others", "gradebook", "shared memory", "network", "grader"):
         assert seen[what] == "PermissionError", what
 
 
@@ -311,7 +319,7 @@ def test_grading_again_changes_no_byte_and_only_what_is_new_is_graded(graded, tm
     home = graded["home"]
     before = (home / "gradebook.csv").read_bytes()
     done = mlkit("grade", home / "submissions", "--out", home / "gradebook.csv", *LIMITS)
-    assert "13 had not changed" in done.output and (home / "gradebook.csv").read_bytes() == before
+    assert "14 had not changed" in done.output and (home / "gradebook.csv").read_bytes() == before
     assert [path.name for path in home.glob("gradebook*.csv")] == ["gradebook.csv"]
     late = tmp_path / "submissions"
     for kind in ("blank", "mistaken 0"):
@@ -328,7 +336,7 @@ def test_grading_again_changes_no_byte_and_only_what_is_new_is_graded(graded, tm
 
 def test_nothing_of_a_submission_is_left_running(graded):
     left = [process.info for process in psutil.process_iter(["pid", "cmdline"])
-            if any("mlkit-grade-" in part for part in process.info["cmdline"] or [])]
+            if any(str(graded["home"]) in part for part in process.info["cmdline"] or [])]
     assert not left
 
 
@@ -397,6 +405,49 @@ def test_lost_cells_come_back_where_they_were(lost):
     assert list(back) == names and back == sources and any(cell.source == "mine = 1" for cell in notebook.cells)
 
 
+def copied(notebook, grade_id, source, below):
+    at = next(place for place, cell in enumerate(notebook.cells) if grade_id_of(cell) == grade_id)
+    other = deepcopy(notebook.cells[at])
+    other.id, other.source = f"copy-{len(notebook.cells)}", source
+    notebook.cells.insert(at + below, other)
+
+
+@pytest.mark.parametrize("first, second, kept", [
+    ("stub", "mine = 1", "second"), ("mine = 1", "stub", "first"), ("mine = 1", "mine = 2", "second"),
+    ("stub", "stub", "first")])
+def test_of_a_copied_answer_the_last_that_was_edited_counts(first, second, kept):
+    given, notebook = (nbformat.reads(text_of(CLASS), as_version=4) for _ in range(2))
+    stub = next(cell.source for cell in given.cells if grade_id_of(cell) == "q1")
+    sources = [stub if source == "stub" else source for source in (first, second)]
+    next(cell for cell in notebook.cells if grade_id_of(cell) == "q1").source = sources[0]
+    copied(notebook, "q1", sources[1], 1)
+    assert restore(notebook, given) == ["the cell q1 was there 2 times"]
+    [one] = [cell for cell in notebook.cells if grade_id_of(cell) == "q1"]
+    assert one.source == sources[kept == "second"]
+    ran = [cell.source for cell in notebook.cells if cell.source in sources]
+    assert ran == [source for source in sources if source != stub] or ran == [stub]
+
+
+def test_of_a_copied_check_the_last_counts_and_of_the_setup_the_first():
+    given, notebook = (nbformat.reads(text_of(CLASS), as_version=4) for _ in range(2))
+    for name in ("q1-check", CLASS):
+        copied(notebook, name, "below", 1)
+    restore(notebook, given)
+    told = {grade_id_of(cell): cell.source for cell in notebook.cells if grade_id_of(cell)}
+    assert told["q1-check"] == "below" != told[CLASS] and sum(cell.source == "below" for cell in notebook.cells) == 2
+
+
+@pytest.mark.parametrize("outcome, cell_error, judged_error, told", [
+    ("right", "stopped: 30 s", "", "right"), ("wrong", "stopped: 30 s", "", "stopped"), (None, "", "", "stopped"),
+    ("wrong", "", "NotRight", "wrong"), (None, "", "stopped: the kernel died", "stopped"),
+    ("raised", "NameError", "", "raised")])
+def test_a_right_answer_is_right_whatever_ran_after_it(outcome, cell_error, judged_error, told):
+    judged = {"seconds": 0.0, "error": judged_error} | ({"outcome": outcome, "text": "so"} if outcome else {})
+    found = {"q1": {"error": cell_error, "seconds": 1.0}, "q1-check": judged}
+    line = row("q1-check", {"q1-check": (2.0, 2.0)}, found, {})
+    assert line["outcome"] == told and bool(line["error"]) == (told != "right" and bool(cell_error or judged_error))
+
+
 def test_a_blank_that_comes_back_does_not_undo_an_answer():
     """The answer was written into a cell of the student's own, and the cell it belongs in deleted."""
     given, notebook = (nbformat.reads(text_of(CLASS), as_version=4) for _ in range(2))
@@ -406,6 +457,83 @@ def test_a_blank_that_comes_back_does_not_undo_an_answer():
     order = [cell.source for cell in notebook.cells if "def place" in cell.source or "check.q1(" in cell.source]
     assert order[0].startswith('def place(bars):\n    """') and order[1].endswith("return 1")
     assert order[2].startswith("check")
+
+
+def test_a_file_that_cannot_be_read_costs_only_itself(tmp_path, monkeypatch):
+    notebook_of(CLASS, tmp_path / "ann")
+    for student, file in (("bob", f"{CLASS}.ipynb"), ("cyd", "homework.ipynb"), ("dee", f"{CLASS}.ipynb")):
+        notebook_of(CLASS, tmp_path / student, file)
+    open_path, copy_file = Path.open, shutil.copy
+    errors = {"bob": PermissionError(13, "Permission denied"), "cyd": PermissionError(13, "Permission denied")}
+
+    def opened(path, *arguments, **options):
+        if path.suffix == ".ipynb" and path.parent.name in errors:
+            raise errors[path.parent.name]
+        return open_path(path, *arguments, **options)
+
+    def copied_file(source, *arguments):
+        if Path(source).parent.name in errors | {"dee": 0}:
+            raise errors.get(Path(source).parent.name, OSError(5, "Input/output error"))
+        return copy_file(source, *arguments)
+
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(grading.shutil, "copy", copied_file)
+    monkeypatch.setattr(grading.Classroom, "grade_one", only_bad(grading.Classroom.grade_one))
+    done = mlkit("grade", tmp_path, "--out", tmp_path / "g.csv")
+    assert done.exit_code == 1 and "bob/01_leakage.ipynb: it cannot be read: Permission denied" in done.output
+    told = {tuple(each[name] for name in ("student", "lesson", "outcome", "error"))
+            for each in read_gradebook(tmp_path / "g.csv")}
+    denied = "it cannot be read: Permission denied"
+    assert told == {("ann", CLASS, "right", ""), ("bob", CLASS, "not graded", denied),
+                    ("cyd", CLASS, "not handed in", ""), ("cyd", "", "not graded", denied),
+                    ("dee", CLASS, "not graded", "it cannot be read: Input/output error")}
+
+
+def only_bad(grade_one):
+    """Grading without the minutes it takes: a notebook that can be read is right."""
+    def graded(self, submission, key):
+        if submission.student in ("ann", "eve"):
+            return [each | {"outcome": "right", "key": key} for each in grading.no_points(submission.lesson, "")], 0.1
+        return grade_one(self, submission, key)
+    return graded
+
+
+def test_grading_one_lesson_keeps_the_rows_of_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(grading.Classroom, "grade_one", only_bad(grading.Classroom.grade_one))
+    monkeypatch.setattr(grading.Classroom, "_open", lambda self: None)
+    handed_in, out, other = tmp_path / "in", tmp_path / "g.csv", LESSONS[2]
+    for student, lesson in (("ann", CLASS), ("ann", other), ("eve", CLASS)):
+        notebook_of(lesson, handed_in / student)
+    mlkit("grade", handed_in, "--out", out)
+    before, first = read_gradebook(out), out.read_bytes()
+    assert {(each["student"], each["lesson"]) for each in before} == {
+        (student, lesson) for student in ("ann", "eve") for lesson in (CLASS, other)}
+    for options in (["02"], ["01"], ["02", "--again"], []):
+        done = mlkit("grade", handed_in, *options, "--out", out)
+        assert done.exit_code == 0 and "not taken over" not in done.output
+        assert out.read_bytes() == first and sorted(path.name for path in tmp_path.glob("g*.csv")) == ["g.csv"]
+    shutil.rmtree(handed_in / "eve")
+    done = mlkit("grade", handed_in, "01", "--out", out)
+    count = len(lessons()[CLASS].QUESTIONS)
+    assert f"{count} rows of the old gradebook were not taken over" in done.output
+    left = [each for each in before if each["student"] == "ann" or each["lesson"] == other]
+    assert read_gradebook(out) == left and read_gradebook(tmp_path / "g.1.csv") == before
+
+
+@pytest.mark.parametrize("system, told", [("/usr", set()), (".", {"home/other", "elsewhere"})])
+def test_nothing_readable_leads_to_the_checkout(tmp_path, monkeypatch, system, told):
+    """Whatever the teacher's Python imports from, and though the system's folders or Python lie around a checkout."""
+    checkout = tmp_path / "home" / "checkout"
+    for folder in (checkout / ".venv/lib", checkout / "tests/answers", tmp_path / "home/other", tmp_path / "elsewhere"):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(grading, "PACKAGE", checkout / "mlkit")
+    monkeypatch.setattr(grading.sys, "prefix", str(checkout / ".venv"))
+    monkeypatch.setattr(grading, "SYSTEM_FOLDERS", (str(tmp_path / system),))
+    monkeypatch.setattr(grading.sys, "path", ["", *map(str, (checkout, checkout / "tests", tmp_path, "/"))])
+    readable = {Path(each) for each in grading.rights_in(tmp_path / "s")["readable"]} - {grading.DATA}
+    assert not [each for each in readable if checkout.is_relative_to(each)]
+    mine = {each.relative_to(tmp_path).as_posix() for each in readable if each.is_relative_to(tmp_path)}
+    assert mine == told | {"home/checkout/.venv", "s/code", "s/jupyter"}
 
 
 def test_metadata_that_was_meddled_with_is_ours_again():
@@ -443,6 +571,29 @@ def test_a_gradebook_is_never_lost(tmp_path):
     assert write_gradebook(path, [ROW]) == path.with_name("gradebook.8.csv")
     assert path.read_bytes() == path.with_name("gradebook.1.csv").read_bytes() == first
     assert path.with_name("gradebook.8.csv").read_text(encoding="utf-8") == "a spreadsheet made this"
+
+
+def test_of_gradebooks_written_at_once_none_is_lost(tmp_path, monkeypatch):
+    path, count, look = tmp_path / "gradebook.csv", 8, Path.glob
+
+    def slow_look(folder, pattern):
+        found = list(look(folder, pattern))
+        time.sleep(0.05)
+        return found
+
+    monkeypatch.setattr(Path, "glob", slow_look)
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(lambda number: write_gradebook(path, [ROW | {"student": f"s{number}"}]), range(count)))
+    found = [read_gradebook(each)[0]["student"] for each in tmp_path.glob("gradebook*.csv")]
+    assert sorted(found) == sorted(f"s{number}" for number in range(count))
+    assert not [each for each in tmp_path.iterdir() if each.suffix != ".csv"]
+
+
+def test_a_gradebook_without_the_later_columns_is_one(tmp_path):
+    text = "\n".join(",".join(value for name, value in line.items() if name != "first_choice") for line in (
+        {name: name for name in COLUMNS}, {name: str(ROW[name]) for name in COLUMNS}))
+    (tmp_path / "g.csv").write_text(text, encoding="utf-8")
+    assert read_gradebook(tmp_path / "g.csv") == [ROW]
 
 
 @pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+1", "-1", "@x", "a, \"b\"", "'=1", "naïve"])
@@ -495,6 +646,31 @@ def test_a_student_is_stuck_by_tries_or_by_a_look_at_the_solution(tmp_path):
     stuck = page.split("Who is stuck: 2 of 5")[1].split("<h2>")[0]
     assert "ann" in stuck and "cyd" in stuck and "looked at the solution" in stuck and "so &amp; so" in stuck
     assert not any(name in stuck for name in ("bob", "dee", "eve"))
+
+
+def test_a_page_without_names_names_nobody(tmp_path):
+    students_here = ("Ann Abel", "Bob Bernau", "Cyd Cerf")
+    write_gradebook(tmp_path / "g.csv", [ROW | {
+        "student": student, "outcome": "mistake", "mistake": "a window around the bar", "points": 0.0, "tries": 9,
+        "file": f"{student}/01_leakage.ipynb", "remark": "it was called x.ipynb"} for student in students_here])
+    for options, named in (((), True), (("--without-names",), False)):
+        done = mlkit("report", tmp_path / "g.csv", "--out", tmp_path / "g.html", *options)
+        page = (tmp_path / "g.html").read_text(encoding="utf-8")
+        assert done.exit_code == 0 and "a window around the bar</strong>, 3" in page
+        for student in students_here:
+            assert (student in page) == named
+        assert "Who is stuck: 3 of 3" in page and ("<h2>Everybody</h2>" in page) == ("x.ipynb" in page) == named
+
+
+def test_what_was_thought_first_is_the_misconception(tmp_path):
+    """Of a question of thought all are right in the end: each option explains itself."""
+    options = next(question for question in lessons()[CLASS].QUESTIONS if question.name == "q5").options
+    first, second = [letter for letter, option in options.items() if option.mistake][:2]
+    changes = [{"first_choice": first}, {"first_choice": first, "mistake": options[second].mistake}, {}]
+    write_gradebook(tmp_path / "g.csv", [ROW | {"student": f"s{at}", "question": "q5"} | change
+                                         for at, change in enumerate(changes)])
+    page = write_report(tmp_path / "g.csv", tmp_path / "g.html").read_text(encoding="utf-8")
+    assert f"{options[first].mistake}</strong>, 2" in page and f"{options[second].mistake}</strong>," not in page
 
 
 # ---- the process that may do anything
@@ -622,9 +798,10 @@ def test_the_commands_it_names_exist():
     for command, rest in named:
         options = {option for parameter in group.get_command(None, command).params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options, rest
-    of_grade = {option for parameter in group.get_command(None, "grade").params for option in parameter.opts}
+    known = {option for command in ("release", "grade", "report")
+             for parameter in group.get_command(None, command).params for option in parameter.opts}
     told = set(re.findall(r"`(--[a-z-]+)", TEACHING))
-    assert {"--cell-timeout", "--timeout", "--memory", "--again"} <= told <= of_grade
+    assert {"--cell-timeout", "--timeout", "--memory", "--again"} <= told <= known
 
 
 def test_its_links_and_columns_are_there():

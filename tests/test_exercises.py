@@ -10,6 +10,8 @@ import re
 from functools import cache
 from importlib import import_module
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from mlkit.exercises.checker import BEGIN, END, GRADING_SEEDS, SOURCES, Checker, NotRight, lessons, solution_of
@@ -59,11 +61,88 @@ def test_the_reference_is_right(lesson, question):
     assert question.keep in verdict.text
 
 
+def test_a_function_that_gives_nothing_is_told_so():
+    for lesson, question in ASKED:
+        assert "None each time" in question.judge(lambda *inputs: None).text, (lesson, question.name)
+
+
+def test_names_that_were_told_do_not_tell_which_columns_are_bound_to_the_price():
+    question = next(each for each in LESSONS["03_feature_engineering"].QUESTIONS if each.name == "q3")
+    for seed in GRADING_SEEDS:
+        found = set().union(*(question.reference(*case) for case in question.cases(seed)))
+        assert not question.judge(lambda bars, build: found & set(build(bars)), seed).right
+
+
+def test_which_kind_of_fold_is_told():
+    """Rows that train and test alike come first: there is no purge that would mend them."""
+    answer = answers("01_leakage").mended(folds=lambda labels: [(np.arange(len(labels)), np.arange(len(labels)))])
+    question = LESSONS["01_leakage"].QUESTIONS[5]
+    assert question.judge(answer).mistake == "trains on its test"
+
+
 @pytest.mark.parametrize("lesson, question, answer", VARIANTS, ids=lambda part: getattr(part, "name", None))
 def test_whatever_does_the_same_is_right(lesson, question, answer):
     for seed in GRADING_SEEDS:
         verdict = question.judge(answer, seed)
         assert verdict.right, verdict
+
+
+def nones(values):
+    return [None if value is pd.NA or value != value else value for value in values.tolist()]
+
+
+IN_A_ROW = {"a list": pd.Series.tolist, "a tuple": tuple, "an array": pd.Series.to_numpy, "an index": pd.Index,
+            "a column of an array": lambda values: values.to_numpy().reshape(-1, 1), "None for NaN": nones}
+SHAPES = [  # of which kinds of values, and what else code that is right makes of them
+    (pd.Series, {**IN_A_ROW, "a table": pd.Series.to_frame, "under another name": lambda values: values.rename("mine"),
+                 "objects": lambda values: values.astype(object),
+                 "NA for NaN": lambda values: values.astype(object).where(values.notna(), pd.NA),
+                 "nullable": pd.Series.convert_dtypes,
+                 "single": lambda values: values.astype("float32" if values.dtype == float else values.dtype),
+                 "numbers": lambda values: values.astype(float if values.dtype in (bool, int) else values.dtype)}),
+    ((int, float, str), {"of numpy": lambda value: np.asarray(value)[()], "without dimension": np.asarray}),
+    (np.generic, {"of Python": lambda value: value.item()}),
+    (float, {"single": np.float32}), (bool, {"a number": int}), (int, {"a float": float}),
+    (set, {"a list": list, "a tuple": tuple, "an array": lambda names: np.array(sorted(names)),
+           "an index": lambda names: pd.Index(sorted(names)), "a series": lambda names: pd.Series(sorted(names))}),
+    (list, {"a tuple": tuple, "an array": np.array, "a series": pd.Series}), (tuple, {"a list": list}),
+    (np.ndarray, {"a list": np.ndarray.tolist}),
+    (pd.DataFrame, {"a dict": lambda table: table.to_dict("series"), "nullable": pd.DataFrame.convert_dtypes,
+                    "objects": lambda table: table.astype(object), "turned round": lambda table: table.iloc[:, ::-1]})]
+REFUSED = {("05_model_comparison", "q1"): set(IN_A_ROW)}  # it is found by its name, which values in a row have not
+
+
+def reshaped(value, kind, shape):
+    """A right value in another shape, and the parts of it that are of this kind; None where there are none."""
+    if isinstance(value, kind):
+        return shape(value)
+    if isinstance(value, (dict, tuple)):
+        parts = value if isinstance(value, dict) else dict(enumerate(value))
+        others = {name: reshaped(part, kind, shape) for name, part in parts.items()}
+        if any(other is not None for other in others.values()):
+            made = {name: parts[name] if other is None else other for name, other in others.items()}
+            return made if isinstance(value, dict) else tuple(made.values())
+    return None
+
+
+@FOR_EACH_ASKED
+def test_a_right_answer_may_come_in_any_shape(lesson, question):
+    made, refused = [], {}
+
+    def right(*inputs):
+        made.append(question.reference(*inputs) if callable(question.reference) else question.reference)
+        return made[-1]
+
+    assert question.judge(right).right
+    first = made[0]
+    for kind, shapes in SHAPES:
+        for name, shape in shapes.items():
+            if reshaped(first, kind, shape) is None or name in REFUSED.get((lesson, question.name), ()):
+                continue
+            verdict = question.judge(lambda *inputs: reshaped(right(*inputs), kind, shape))
+            if not verdict.right:
+                refused[kind, name] = verdict.text
+    assert not refused
 
 
 @pytest.mark.parametrize("lesson, question", CHOSEN, ids=lambda part: getattr(part, "name", part))

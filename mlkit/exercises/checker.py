@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from mlkit.batch import record_as
 from mlkit.exercises.questions import Choice, Question
+from mlkit.exercises.tries import counts_of, keep_counts
 from mlkit.exercises.verdict import Verdict
 
 SOURCES = Path(__file__).with_name("sources")
@@ -26,8 +28,7 @@ class Check:
 
     def __init__(self, lesson: str, question: Question | Choice):
         self._lesson, self._question = lesson, question
-        self._tries = self._hints = 0
-        self._shown = False
+        self._counts, self._hints = counts_of(lesson, question.name), 0
         self.verdict: Verdict | None = None
 
     def __call__(self, answer=None) -> Verdict:
@@ -37,15 +38,16 @@ class Check:
 
     def hint(self) -> None:
         """Show the next hint; after the last one, that one again."""
-        hints = self._question.hints
+        hints, name = self._question.hints, self._question.name
         text = hints[min(self._hints, len(hints) - 1)]
         self._hints += 1
-        name = self._question.name
-        record_as(f"Hint {min(self._hints, len(hints))} of {len(hints)} to {name}: {text}", {f"{name}_hints": self._hints})
+        self._count(hints=max(self._hints, self._counts["hints"]))
+        record_as(f"Hint {min(self._hints, len(hints))} of {len(hints)} to {name}: {text}",
+                  {f"{name}_hints": self._counts["hints"]})
 
     def solution(self) -> None:
         """Show the solution, if it is installed; that it was asked for is recorded."""
-        self._shown = True
+        self._count(solution_shown=True)
         name = self._question.name
         text = solution_of(self._lesson, name)
         if text is None:
@@ -61,9 +63,19 @@ class Check:
         return self.verdict
 
     def _told(self, verdict: Verdict) -> Verdict:
-        self._tries += verdict.outcome != "not attempted"
-        kept = {"tries": self._tries, "hints": self._hints, "solution_shown": self._shown}
+        """The verdict with the counts in its record: tries until it was right once, and of a choice the first one."""
+        counts = self._counts
+        self._count(tries=counts["tries"] + (verdict.outcome != "not attempted" and not counts["right"]),
+                    right=counts["right"] or verdict.right,
+                    first_choice=counts["first_choice"] or verdict.record.get("choice", ""))
+        kept = {name: counts[name] for name in ("tries", "hints", "solution_shown")}
+        if isinstance(self._question, Choice):
+            kept["first_choice"] = counts["first_choice"]
         return Verdict(verdict.question, verdict.outcome, verdict.text, verdict.mistake, kept)
+
+    def _count(self, **changes) -> None:
+        self._counts.update(changes)
+        keep_counts(self._lesson, self._question.name, self._counts)
 
     def __repr__(self) -> str:
         return f"Question {self._question.name}: check.{self._question.name}(your answer), .hint(), .solution()"
@@ -109,6 +121,8 @@ def judge_on_all(question: Question | Choice, answer) -> Verdict:
         verdict = question.judge(answer, seed)
         if not verdict.right:
             break
+        if isinstance(question, Question):
+            question = replace(question, audit=None)  # it has data of its own, the same for all seeds
     return verdict
 
 

@@ -68,7 +68,8 @@ def grade(submissions, lessons, out, timeout, cell_timeout, memory, workers, aga
 
     A submission is a stranger's code. Each runs in a process of its own with limits, and costs only itself;
     docs/teaching.md says what that does not protect against. Without a LESSON: all that were handed in.
-    What has not changed is taken from the gradebook that is there, also points that you changed by hand.
+    What has not changed is taken from the gradebook that is there, also points that you changed by hand;
+    so are the rows of lessons that are not graded now.
 
     Ends with status 1 if something has to be looked at: a file that could not be graded, or is nobody's.
 
@@ -103,6 +104,10 @@ def _tell(graded, out: Path) -> None:
                + (f"; {graded.reused} had not changed and stay as they were" if graded.reused else "") + ".")
     if graded.kept:
         click.echo(f"The gradebook that was there is now {graded.kept}.")
+    if graded.dropped:
+        click.echo(f"{graded.dropped} row{'s' * (graded.dropped != 1)} of the old gradebook "
+                   f"{'was' if graded.dropped == 1 else 'were'} not taken over: what they are about is not in the "
+                   "folder.")
     failed = {(row["student"], row.get("file", ""), row["error"] or row.get("remark", "")): row for row in graded.rows
               if row["outcome"] == "not graded"}
     for student, file, error in failed:
@@ -118,18 +123,20 @@ def _tell(graded, out: Path) -> None:
 @exercises.command()
 @click.argument("gradebook", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", type=NEW_FILE, help="The page; beside the gradebook, with its name, if left out.")
-def report(gradebook, out):
+@click.option("--without-names", is_flag=True, help="Leave out who is stuck, whose file it was and everybody's points.")
+def report(gradebook, out, without_names):
     """Make a page of a gradebook: how the points are spread, the commonest misconceptions, who is stuck.
 
     \b
     Example:
       mlkit exercises report gradebook.csv
       mlkit exercises report gradebook.csv --out week2.html
+      mlkit exercises report gradebook.csv --out to_show.html --without-names
     """
     from mlkit.exercises.classroom.report import write_report
 
     with _told():
-        page = write_report(gradebook, out or gradebook.with_suffix(".html"))
+        page = write_report(gradebook, out or gradebook.with_suffix(".html"), names=not without_names)
     click.echo(f"Open {page} in a browser; it needs no network, and prints.")
 
 

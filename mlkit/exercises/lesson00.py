@@ -13,9 +13,11 @@ from sklearn.preprocessing import StandardScaler
 
 from mlkit import metrics
 from mlkit.engine import BacktestResult, Costs, MLStrategy, RealisticExecutionHandler, backtest
+from mlkit.exercises.comparing import rows_marked
 from mlkit.exercises.questions import Choice, Mistake, Option, Question
 from mlkit.features import FeatureSet, LaggedReturns, Volatility
 from mlkit.labels import direction, next_return
+from mlkit.leakage import audit_procedure, audit_split
 from mlkit.synthetic import planted_edge, random_walk
 
 LESSON = "00_first_ml_strategy"
@@ -89,8 +91,16 @@ def _tables(seed):
     return [(X, small, days[7]), (features(bars), direction(bars), bars.index[70])]
 
 
+def _audit_rows(answer):
+    X, labels, split = _tables(9)[1]
+    known = labels["end"].notna()
+    X, labels = X[known], labels[known]
+    rows = rows_marked(answer(X.copy(), labels.copy(), split), X.index)
+    return audit_split([(rows, np.flatnonzero(X.index >= split))], X, labels)
+
+
 ROWS = Question(
-    "q2", reference=_rows_of, cases=_tables,
+    "q2", reference=_rows_of, cases=_tables, audit=_audit_rows,
     keep="A row may teach from the day its label is known, not from the day it was decided.",
     hints=("Three things must be there: the features, the label, and the knowledge of the label. By when?",
            "Take the row before the split. What does its label still need?"),
@@ -348,8 +358,15 @@ def _markets(seed):
     return [(bars, bars.index[split]) for bars, split in zip(markets, (120, 220))]
 
 
+def _audit_said(answer):
+    """What the model said of a bar may hang on no later one: the bars are what is changed, and no labels beside them."""
+    bars = planted_edge(170, 79, strength=0.2)
+    return audit_procedure(lambda bars, _: _looked_at(answer, bars, bars.index[60])["probabilities"], bars,
+                           bars["close"], n_cuts=1, n_null=0)
+
+
 HONEST = Question(
-    "q6", reference=_backtest, cases=_markets, run=_looked_at, points=3,
+    "q6", reference=_backtest, cases=_markets, run=_looked_at, audit=_audit_said, points=3,
     keep="Learn before the split, decide at the close, trade at the next open, pay for it: whatever then is left, is "
          "left.",
     hints=("There are four liberties in it. Go through the life of one order: who taught the model, when does it "

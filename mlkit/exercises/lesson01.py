@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mlkit.exercises.comparing import on_index, part_of
+from mlkit.exercises.comparing import on_index, part_of, rows_marked
 from mlkit.exercises.questions import Choice, Mistake, Option, Question, is_blank
 from mlkit.labels import direction
 from mlkit.leakage import audit_features, audit_procedure, audit_split
@@ -269,8 +269,8 @@ def _counts_rows(given, expected):
 
 def _audit_may_train(answer):
     ends, first, last = _blocks(9)[1]
-    allowed, block = np.asarray(answer(ends, first, last)), (ends.index >= first) & (ends.index <= last)
-    train = np.flatnonzero(allowed) if allowed.shape == ends.shape and allowed.dtype == bool else []
+    block = (ends.index >= first) & (ends.index <= last)
+    train = rows_marked(answer(ends.copy(), first, last), ends.index)
     return audit_split([(train, np.flatnonzero(block))], ends.to_frame("end"), ends)
 
 
@@ -367,7 +367,10 @@ def _kind_of(folds, labels):
     if not pairs:
         return "none"
     tested = np.concatenate([test for _, test in pairs])
-    if not audit_split(pairs, labels, labels["end"]).clean:
+    kinds = set(audit_split(pairs, labels, labels["end"]).findings["kind"])
+    if "shared" in kinds:
+        return "trained on"
+    if kinds:
         return "blocks sharing days" if all((np.diff(test) == 1).all() for _, test in pairs) else "shuffled"
     if len(set(tested)) < max(len(tested), len(labels) / 2):
         return "few tested"
@@ -410,6 +413,9 @@ PIPELINE = Question(
            "One leak is in what trains beside what is tested, one in where the feature comes from, one in who pays.",
            "How far does a label reach? What was in the newspaper before the close? What does a seller get?"),
     mistakes=(
+        Mistake("trains on its test",
+                "Some rows are in both parts of a fold, so the model has learned the answers that it is asked for. "
+                "That is a score of memory.", when=_folds_are("trained on")),
         Mistake("shuffles overlapping labels",
                 "The folds are still dealt like cards. A label reaches over five days, so the day next door has nearly "
                 "the same answer, and it is in training.", when=_folds_are("shuffled")),

@@ -185,28 +185,43 @@ def _bound(bars, build, columns=PRICES, change=lambda prices: 10.0 * prices, row
     return set(before.columns[~same if moved else same])
 
 
-def momentum(bars):
-    """Features of momentum: some are ratios, some are not."""
+def momentum(bars, in_dollars):
+    """Features of momentum: one of two is in dollars, the other a share of the close."""
     close = bars["close"]
     fast, slow = close.rolling(3).mean(), close.rolling(8).mean()
     off_the_peak = close - close.expanding().max()
     off_the_peak.iloc[-1] = 0.0
-    return pd.DataFrame({"return_1": close.pct_change(), "trend": fast - slow, "trend_share": (fast - slow) / close,
-                         "above": (fast > slow).astype(float), "off_the_peak": off_the_peak})
+    return pd.DataFrame({"return_1": close.pct_change(), "above": (fast > slow).astype(float),
+                         **_of_two({"trend": fast - slow, "off_the_peak": off_the_peak}, in_dollars, close)})
 
 
-def activity(bars):
-    """Features of range and trading: some are ratios, some are not."""
+def activity(bars, in_dollars):
+    """Features of range and trading: one of two is in dollars, the other a share of the close."""
     high, low, close, volume = bars["high"], bars["low"], bars["close"], bars["volume"]
-    return pd.DataFrame({"range": high - low, "range_share": (high - low) / low, "place": (close - low) / (high - low),
-                         "gap": bars["open"] / close.shift() - 1.0, "volume": volume, "turnover": volume * close,
+    return pd.DataFrame({**_of_two({"range": high - low, "gap": bars["open"] - close.shift()}, in_dollars, close),
+                         "place": (close - low) / (high - low), "volume": volume, "turnover": volume * close,
                          "busy": volume / volume.rolling(5).mean()})
 
 
+def _of_two(features, in_dollars, close):
+    return {name: values if name == in_dollars else values / close for name, values in features.items()}
+
+
+def _builders(seed):
+    """Bars and what builds features of them; a name does not tell what is in dollars: that changes from case to case."""
+    rng = np.random.default_rng([3, seed])
+    two = rng.permutation(["trend", "off_the_peak"])
+    cases = []
+    for n, start, features, in_dollars in ((12, 20, momentum, two[0]), (60, 80, activity, rng.choice(["range", "gap"])),
+                                           (60, 90, momentum, two[1])):
+        build = partial(features, in_dollars=in_dollars)
+        build.__name__ = features.__name__
+        cases.append((random_walk(n, start + seed), build))
+    return cases
+
+
 UNITS = Question(
-    "q3", reference=_bound,
-    cases=lambda seed: [(random_walk(12, 20 + seed), momentum), (random_walk(60, 80 + seed), activity),
-                        (random_walk(60, 90 + seed), momentum)],
+    "q3", reference=_bound, cases=_builders,
     keep="What changes with the unit of the price knows how prices were adjusted since: make it a ratio.",
     hints=("Do to the prices what a currency reform does: everything costs ten times as much. Shares stay shares.",
            "Two tables of features, before and after. What is the same, but for rounding, and where there was no "
@@ -388,8 +403,11 @@ def _stock(n, seed, splits):
 
 def _audit_stock(answer):
     """The prices to come may be missing, the splits not: nobody writes a table without them."""
-    return audit_features(lambda raw: pd.DataFrame(answer(raw.fillna({"split": 1.0}))),
-                          _stock(60, 5, [2.0, 1.5, 3.0]), n_cuts=3)
+    def build(raw):
+        columns = _columns(answer, raw.fillna({"split": 1.0}))
+        return pd.DataFrame({name: on_index(columns[name], raw.index) for name in columns})
+
+    return audit_features(build, _stock(60, 5, [2.0, 1.5, 3.0]), n_cuts=3)
 
 
 def _wrong(part, name, hint, *features):

@@ -10,6 +10,7 @@ import pandas as pd
 from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 
+from mlkit.exercises.comparing import rows_marked
 from mlkit.exercises.questions import Choice, Mistake, Option, Question, call, faulty
 from mlkit.features import FeatureSet, Volatility
 from mlkit.labels import triple_barrier
@@ -81,7 +82,7 @@ def _may_train(labels, fit):
 def _marked(answer, labels, fit):
     """True or False for each row, also of an answer that gives the rows themselves or their times."""
     rows = call(answer, labels, fit)
-    rows = rows.index if isinstance(rows, pd.DataFrame) else rows
+    rows = rows.index if isinstance(rows, pd.DataFrame) and rows.shape[1] > 1 else rows
     return pd.Series(labels.index.isin(rows), labels.index) if isinstance(rows, pd.DatetimeIndex) else rows
 
 
@@ -93,9 +94,12 @@ def _labels_by_hand(seed):
     return pd.DataFrame({"label": np.where(bars > 0, rng.choice([-1.0, 0.0, 1.0], 10), np.nan), "end": end})
 
 
+FITS = (6, 90, 120)  # the row of each case at whose close the model is fitted
+
+
 def _labels(seed):
     by_hand, many = _labels_by_hand(seed), triple_barrier(random_walk(160, 400 + seed), 15, window=10)
-    return [(by_hand, by_hand.index[6]), (many, many.index[90]), (many, many.index[120])]
+    return [(labels, labels.index[fit]) for labels, fit in zip((by_hand, many, many), FITS)]
 
 
 def _by_rows(rows_left_out, labels, fit):
@@ -104,19 +108,16 @@ def _by_rows(rows_left_out, labels, fit):
 
 
 def _one_block(given, expected):
-    """Whether the chosen rows are one run in each case, and are not in the right answer."""
-    marks = [np.asarray(each) for each in given]
-    if not all(each.dtype == bool for each in marks) or not any(each.any() for each in marks):
-        return False
-    return all((np.diff(np.flatnonzero(each)) == 1).all() for each in marks)
+    """Whether the chosen rows are one run in each case, which ends before the fit."""
+    rows = [rows_marked(one, other.index) for one, other in zip(given, expected)]
+    return any(map(len, rows)) and all(
+        (np.diff(each) == 1).all() and each.max(initial=-1) < fit for each, fit in zip(rows, FITS))
 
 
 def _audit_rows(answer):
     labels = triple_barrier(random_walk(120, 9), 12, window=10).dropna()
-    rows = np.asarray(_marked(answer, labels.copy(), labels.index[60]))
-    if rows.shape != (len(labels),) or rows.dtype != bool:
-        raise ValueError("it does not give True or False for each row.")
-    return audit_split([(np.flatnonzero(rows), np.arange(60, len(labels)))], labels[["label"]], labels["end"])
+    rows = rows_marked(_marked(answer, labels.copy(), labels.index[60]), labels.index)
+    return audit_split([(rows, np.arange(60, len(labels)))], labels[["label"]], labels["end"])
 
 
 MAY_TRAIN = Question(
@@ -130,6 +131,12 @@ MAY_TRAIN = Question(
                 "after it: what does `end` say?", lambda labels, fit: labels.index < fit,
                 also=(lambda labels, fit: (labels.index < fit) & labels["end"].notna(),
                       lambda labels, fit: labels.index <= fit)),
+        Mistake("the rows of the test",
+                "Your rows are those of the test, which begins with the bar of the fit. The past teaches.",
+                lambda labels, fit: labels.index >= fit,
+                also=(lambda labels, fit: labels.index > fit,
+                      lambda labels, fit: (labels.index >= fit) & labels["end"].notna(),
+                      lambda labels, fit: (labels.index > fit) & labels["end"].notna())),
         Mistake("a row that was known",
                 "You leave out rows whose label became known at the very close of the fit. The model is fitted "
                 "at that close: it may know what is known then.", lambda labels, fit: labels["end"] < fit),

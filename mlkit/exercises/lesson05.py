@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
+from mlkit.exercises.comparing import by_name, on_index
 from mlkit.exercises.questions import Choice, Mistake, Option, Question, call, faulty
 from mlkit.features import FeatureSet, LaggedReturns, Volatility
 from mlkit.labels import direction
@@ -55,14 +56,9 @@ def _probabilities(seed):
     return cases
 
 
-def _by_name(answer, *inputs):
-    """A Series of shares as a dict, as which they may be given too."""
-    shares = call(answer, *inputs)
-    return shares.to_dict() if isinstance(shares, pd.Series) else shares
-
-
 SAME_DAYS = Question(
-    "q1", reference=_share_right, cases=_probabilities, run=_by_name, points=1,
+    "q1", reference=_share_right, cases=_probabilities,
+    run=lambda answer, *inputs: by_name(call(answer, *inputs)), points=1,
     keep="A comparison is fair when nothing differs but the family, and the days are the first thing to differ.",
     hints=("On which days may the families be compared, if some of them are silent on some?",
            "Rows first: those on which nobody is silent. Then calls. Then shares."),
@@ -368,7 +364,8 @@ def _markets(seed):
 
 def _audit(answer):
     X, y, end = _days(planted_edge(160, 3, strength=0.3))
-    return audit_procedure(lambda X, y: answer(X, y, end), X, y, label_end=end, n_cuts=3, n_null=1)
+    return audit_procedure(lambda X, y: on_index(answer(X, y, end), X.index[3 * len(X) // 4 :]), X, y, label_end=end,
+                           n_cuts=3, n_null=1)
 
 
 _with_fault = partial(faulty, _procedure, {"scaled": ("train",), "fitted": ("known", "decided"),

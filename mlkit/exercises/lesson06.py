@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from mlkit.exercises.comparing import on_index
+from mlkit.exercises.comparing import by_name, on_index
 from mlkit.exercises.questions import Choice, Mistake, Option, Question, call, faulty
 from mlkit.leakage import audit_features
 from mlkit.markets import planted_edge, random_walk
@@ -98,12 +98,6 @@ def _per_side(fills, wait_sign=1, side_sign=1, begin="reference", way="sum", uni
     return (paid.sum() / traded.sum() / unit).to_dict()
 
 
-def _by_name(answer, fills):
-    """Costs by name as a dict; they may be given as a Series too."""
-    paid = call(answer, fills)
-    return paid.to_dict() if isinstance(paid, pd.Series) else paid
-
-
 def _fills(seed):
     rng, cases = np.random.default_rng([62, seed]), []
     for n in (4, 60):
@@ -121,7 +115,7 @@ def _fills(seed):
 WRONG_SIGN = ("Whoever sells below the price he saw has lost by it. In your answer he has gained: what is the sign of "
               "his quantity for?")
 SIDE = Question(
-    "q2", reference=_per_side, cases=_fills, run=_by_name, points=3,
+    "q2", reference=_per_side, cases=_fills, run=lambda answer, fills: by_name(call(answer, fills)), points=3,
     keep="Divide what was paid by what was traded: then each cost is in the unit in which the broker speaks.",
     hints=("Do it for one fill first: you sell 10 shares, decided at 50.00, reference 49.90, filled at 49.89. What did "
            "the wait cost you in money, and what the spread?",

@@ -258,8 +258,8 @@ CUSUM = Question(
                 "Your sum rises when the model is right. It is to rise when it is wrong more often than usual.",
                 partial(_cusum, better=-1)),
         Mistake("allowance forgotten",
-                "Without the allowance the sum creeps up though nothing has changed: as many bars are worse than the "
-                "mean as better.", lambda right, rate, allowance: _cusum(right, rate, 0.0)),
+                "Without the allowance the sum creeps up though nothing has changed: the steps are 0 on average, and "
+                "what would take the sum below 0 is cut off.", lambda right, rate, allowance: _cusum(right, rate, 0.0)),
         Mistake("allowance added",
                 "Your allowance makes the sum rise on each bar. It is what a bar may be worse without being counted.",
                 lambda right, rate, allowance: _cusum(right, rate, -allowance)),
@@ -346,7 +346,7 @@ def _forecasts(bars, middle, wait=2, chosen="known", calm="so far", given="secon
 
 def _second_half(answer, bars, middle):
     """The forecasts from the middle on; an answer may have NaN before it."""
-    made = call(answer, bars, middle)
+    made = on_index(call(answer, bars, middle), bars.index)
     half = bars.index.get_loc(middle)
     if isinstance(made, pd.Series) and len(made) == len(bars) and made.iloc[:half].isna().all():
         return made.iloc[half:]
@@ -380,7 +380,12 @@ _with_fault = partial(faulty, _forecasts, {"wait": (2, 0, 1), "chosen": ("known"
 
 def _audit(answer):
     bars = regime_switching(150, 5, strength=0.3).drop(columns="regime")
-    return audit_features(lambda part: on_index(answer(part, bars.index[100]), part.index), bars, n_cuts=1)
+    middle = bars.index[100]
+
+    def forecasts(part):
+        return on_index(on_index(answer(part, middle), part.index[part.index >= middle]), part.index)
+
+    return audit_features(forecasts, bars, n_cuts=1)
 
 
 HONEST = Question(

@@ -6,6 +6,7 @@ Every market is made, so that its volatility is known; the last question takes a
 import numpy as np
 import pandas as pd
 
+from mlkit.exercises.comparing import on_index
 from mlkit.exercises.questions import Choice, Mistake, Option, Question, is_blank
 from mlkit.leakage import audit_features
 from mlkit.markets import random_walk
@@ -273,7 +274,7 @@ def _closes(rng, volatility):
 
 def _on(bars, said):
     """What was said of each bar, as a Series whatever holds it; a blank stays one."""
-    return said if is_blank(said) else pd.Series(np.asarray(said, dtype=float), bars.index)
+    return said if is_blank(said) else pd.Series(np.asarray(on_index(said, bars.index), dtype=float), bars.index)
 
 
 def _near(returns) -> str:

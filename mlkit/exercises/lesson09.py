@@ -3,6 +3,8 @@
 The last question takes any way to learn a filter, and finds out what it had known by changing what it could not.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
@@ -82,6 +84,8 @@ def _pay(bars, cost, price="open", wait=1, sides=2, told=1, held=None, first_onl
 def _by_day(answer, bars, cost_bps):
     """What came out as day -> (paid, known), so that neither names nor orders matter."""
     table = answer(bars, cost_bps)
+    if isinstance(table, Mapping) and all(isinstance(each, pd.Series) for each in table.values()):
+        table = pd.DataFrame(table)
     if not isinstance(table, pd.DataFrame) or not {"paid", "known"} <= set(table):
         return table
     return {str(day).removesuffix(" 00:00:00"): (float(paid), pd.Timestamp(known))
@@ -280,7 +284,8 @@ def _told(answer, X, pays):
     made = answer(X.copy(), pays.copy())
     if is_blank(made):
         return made
-    return pd.Series(on_index(made, X.index)).astype(float).dropna()
+    made = on_index(on_index(made, X.index), X.index[len(X) // 2 :])
+    return pd.Series(made).astype(float).dropna()
 
 
 UNMOVED = "play no part"

@@ -334,7 +334,7 @@ def _looked_at(answer, _, seed):
 
 
 def _three(given):
-    if not isinstance(given, tuple) or len(given) != 3 or not isinstance(given[1], pd.DatetimeIndex):
+    if not isinstance(given, (tuple, list)) or len(given) != 3 or not isinstance(given[1], pd.DatetimeIndex):
         raise TypeError("three things are asked for: the challenger, the arena (a part of X.index), and True or False")
     return given
 

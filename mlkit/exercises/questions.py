@@ -27,7 +27,14 @@ from mlkit.exercises.verdict import Verdict
 
 OURS = str(Path(__file__).parents[1])
 LIBRARIES = tuple({OURS, *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))})
-LOOKS_AHEAD = "looks ahead"
+LOOKS_AHEAD = ("looks ahead", "the answer uses bars which were still to come")
+FOUND = {  # kind of an audit's finding -> what the mistake is called, and what the audit found of the answer
+    "lookahead": LOOKS_AHEAD, "row set": LOOKS_AHEAD,
+    "shared": ("trains on its test", "the answer trains on rows that it is tested on"),
+    "overlap": ("labels reach into the test", "the answer trains on rows whose labels reach into the test"),
+    "null labels": ("knows what it is scored on", "the answer agrees with labels of which nothing can be known"),
+    "not repeatable": ("another answer each time", "the answer says something else when it is asked again"),
+}
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,9 @@ class Question:
             raise
         except BaseException as error:  # noqa: BLE001  (exit() in an answer is an answer that raises)
             return self._raised(error)
+        if all(value is None for value in given) and callable(answer):
+            return Verdict(self.name, "not attempted", "Your function gave None each time. Write your answer in the "
+                           f"cell above, and end it with `return`; check.{self.name}.hint() helps.")
         if all(is_blank(value) for value in given):
             return self._not_attempted()
         expected = [self.run(self.reference, *copies(case)) for case in inputs]
@@ -138,18 +148,18 @@ class Question:
     def _compared(self, answer, inputs, given, expected) -> Verdict:
         right = self._agree(given, expected)
         try:
-            peeks = self.audit is not None and _first_peek(self.audit, answer)
+            name, peeks = _first_peek(self.audit, answer) if self.audit else ("", "")
         except ValueError as error:
             if right:
                 return Verdict(self.name, "wrong", f"On this data it is right, but the leakage audit fails: {error}")
-            peeks = ""
+            name, peeks = "", ""
         if right and not peeks:
             return Verdict(self.name, "right", self.keep)
         for mistake in () if right else self.mistakes:
             if self._fits(mistake, inputs, given, expected):
                 return Verdict(self.name, "mistake", " ".join(filter(None, (mistake.hint, peeks))), mistake.name)
         if peeks:
-            return Verdict(self.name, "mistake", peeks, LOOKS_AHEAD)
+            return Verdict(self.name, "mistake", peeks, name)
         return Verdict(self.name, "wrong",
                        f"It is no mistake we know. {self._smallest(answer, inputs, given, expected)}")
 
@@ -231,9 +241,10 @@ class Choice:
         option = self.options.get(letter) if isinstance(letter, str) else None
         if option is None:
             return Verdict(self.name, "wrong", f"{answer!r} is none of {', '.join(self.options)}.")
+        told = {"choice": letter}
         if option.mistake:
-            return Verdict(self.name, "mistake", option.why, option.mistake)
-        return Verdict(self.name, "right", f"{option.why} {self.keep}")
+            return Verdict(self.name, "mistake", option.why, option.mistake, told)
+        return Verdict(self.name, "right", f"{option.why} {self.keep}", record=told)
 
     def _not_attempted(self) -> Verdict:
         return Verdict(self.name, "not attempted", f"Choose one of {', '.join(self.options)}.")
@@ -273,11 +284,16 @@ def _direction(given, expected) -> str:
         return ""
 
 
-def _first_peek(audit: Callable, answer) -> str:
-    """What an audit found first, as a sentence; '' if it found nothing. An answer may refuse bars of its making."""
+def _first_peek(audit: Callable, answer) -> tuple[str, str]:
+    """What an audit found first, as a mistake's name and a sentence; both '' if it found nothing.
+
+    An answer may refuse bars of the audit's making. Rows that train and test alike come before labels that overlap.
+    """
     findings = audit(answer).findings.sort_values("timestamp", kind="stable", na_position="last")
     findings = findings[findings["kind"] != "undetermined"]
-    return f"The leakage audit: {findings['detail'].iloc[0]}" if len(findings) else ""
+    for _, finding in findings.sort_values("kind", key=lambda kinds: kinds != "shared", kind="stable").iterrows():
+        return FOUND[finding["kind"]][0], f"The leakage audit: {finding['detail']}"
+    return "", ""
 
 
 def _place(error: BaseException) -> str:

@@ -68,6 +68,8 @@ WRONG["q2"] = {
     "decided is not known": [lambda labels, fit: labels.index < fit, lambda labels, fit: labels.loc[:fit],
                              lambda labels, fit: labels.loc[:fit].iloc[:-1],
                              lambda labels, fit: (labels.index < fit) & labels["label"].notna()],
+    "the rows of the test": [lambda labels, fit: labels.index >= fit, lambda labels, fit: labels.loc[fit:].iloc[1:],
+                             lambda labels, fit: labels.dropna().loc[fit:].index],
     "a row that was known": [lambda labels, fit: labels["end"] < fit,
                              lambda labels, fit: (labels.index < fit) & (labels["end"] < fit)],
     "rows without a label": lambda labels, fit: (labels.index < fit) & ~(labels["end"] > fit),

@@ -34,8 +34,9 @@ from mlkit.notebooks import private_kernels
 
 STUDENT = "student"  # whose name it is does not matter here, and could not always be a folder's
 HIDDEN_TEST = re.compile(r"^check\.(q\d+)\.grade\((.*)\)$", re.MULTILINE)
+PART_OF = "mlkit_part_of"  # in the metadata of a copy of a cell, or of the other half of one
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
-KEPT = ("tries", "hints", "solution_shown")
+KEPT = ("tries", "hints", "solution_shown", "first_choice")
 
 
 class SealedExecute(Execute):
@@ -75,9 +76,11 @@ class SealedExecute(Execute):
     def preprocess_cell(self, cell, resources, index):
         began = time.monotonic()
         cell, resources = super().preprocess_cell(cell, resources, index)
-        if "nbgrader" in cell.metadata:
-            told = self.found.setdefault(cell.metadata.nbgrader.grade_id, {})
-            told["seconds"], told["error"] = time.monotonic() - began, error_of(cell, self.cell_seconds)
+        name = grade_id_of(cell) or cell.metadata.get(PART_OF)
+        if name:
+            told = self.found.setdefault(name, {"seconds": 0.0, "error": ""})
+            told["seconds"] += time.monotonic() - began
+            told["error"] = told["error"] or error_of(cell, self.cell_seconds)
         return cell, resources
 
     def _keep_verdict(self, cell, died: str) -> None:
@@ -106,17 +109,21 @@ def error_of(cell, limit: float) -> str:
 def restore(notebook, given) -> list[str]:
     """Give the exercise's cells their metadata again, and put back, as they were given, those that are missing.
 
-    nbgrader restores the text of locked cells itself; where two cells in a row are missing it would stop.
+    nbgrader restores the text of locked cells itself; where two cells in a row are missing, or one is there twice,
+    it would stop.
 
     Returns
     -------
-    list of str, a remark on each cell that was missing.
+    list of str, a remark on each cell that was missing, or there several times.
     """
     ours = {cell.metadata.nbgrader.grade_id: cell for cell in given.cells if "nbgrader" in cell.metadata}
+    found = {name: [cell for cell in notebook.cells if grade_id_of(cell) == name] for name in ours}
     for cell in notebook.cells:
-        name = grade_id_of(cell)
-        cell.metadata = nbformat.from_dict({"nbgrader": ours[name].metadata.nbgrader} if name in ours else {})
-    names, remarks = list(ours), []
+        cell.metadata = nbformat.from_dict({})
+    for name, cells in found.items():
+        _choose(notebook, cells, ours[name])
+    names = list(ours)
+    remarks = [f"the cell {name} was there {len(cells)} times" for name, cells in found.items() if len(cells) > 1]
     for place, name in enumerate(names):
         there = [grade_id_of(cell) for cell in notebook.cells]
         if name in there:
@@ -130,6 +137,24 @@ def restore(notebook, given) -> list[str]:
     return remarks
 
 
+def _choose(notebook, cells: list, given) -> None:
+    """Of a cell and its copies, or the halves of one that was split, the one that is the exercise's gets its metadata.
+
+    All of them run, from top to bottom, as they did for the student: it is the last one, of an answer the last that
+    was edited, and of the locked cell that all rests on the first. A copy left as it was given would undo an answer
+    above it, and goes.
+    """
+    told = given.metadata.nbgrader
+    untouched = [cell for cell in cells if told.solution and cell.source.strip() == given.source.strip()]
+    edited = [cell for cell in cells if not any(cell is other for other in untouched)] or untouched[:1]
+    for cell in edited:
+        cell.metadata = nbformat.from_dict({PART_OF: told.grade_id} if told.solution else {})
+    for cell in edited[-1:] if told.solution or told.grade else edited[:1]:
+        cell.metadata = nbformat.from_dict({"nbgrader": told})
+    gone = {id(cell) for cell in untouched} - {id(cell) for cell in edited}
+    notebook.cells = [cell for cell in notebook.cells if id(cell) not in gone]
+
+
 def grade_id_of(cell) -> str | None:
     told = cell.metadata.get("nbgrader")
     return told.get("grade_id") if isinstance(told, dict) else None
@@ -138,7 +163,8 @@ def grade_id_of(cell) -> str | None:
 def records(notebook) -> dict:
     """What the checks wrote into the notebook as it was handed in: tries, hints, solutions looked at."""
     try:
-        return {name: value for name, value in recorded(notebook).items() if isinstance(value, (int, bool))}
+        return {name: value for name, value in recorded(notebook).items()
+                if isinstance(value, (int, bool)) or (name.endswith("_first_choice") and isinstance(value, str))}
     except (AttributeError, KeyError, TypeError, ValueError):  # outputs edited by hand
         return {}
 
@@ -171,7 +197,9 @@ def row(check: str, points: dict, told: dict, kept: dict) -> dict:
     question = check.removesuffix("-check")
     cell, judged = told.get(question, {}), told[check]
     error = cell.get("error") or judged["error"]  # the answer's own cell comes first: without it there is no answer
-    outcome = "stopped" if error.startswith("stopped") else judged.get("outcome", "stopped")
+    outcome = judged.get("outcome", "stopped")
+    if outcome != "right" and error.startswith("stopped"):
+        outcome = "stopped"
     if outcome in ("wrong", "raised") and not cell.get("error"):
         error = judged["text"]
     return {"question": question, "points": points[check][0], "max_points": points[check][1], "outcome": outcome,

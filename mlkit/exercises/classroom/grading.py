@@ -59,6 +59,7 @@ class Graded:
     kept : where the gradebook that was there is now, if it was another
     reused : submissions that have not changed since, and were not graded again
     loose : notebooks in no student's folder
+    dropped : rows of the gradebook that was there of which nothing is left, as nobody handed in what they are about
     """
 
     rows: list[dict] = field(default_factory=list)
@@ -66,6 +67,7 @@ class Graded:
     seconds: list[float] = field(default_factory=list)
     reused: int = 0
     loose: list[Path] = field(default_factory=list)
+    dropped: int = 0
 
 
 def grade(folder: Path, out: Path, names=None, *, limits: Limits = Limits(), workers: int = 0, again: bool = False,
@@ -75,7 +77,8 @@ def grade(folder: Path, out: Path, names=None, *, limits: Limits = Limits(), wor
     Parameters
     ----------
     folder : one folder a student (`submissions.py`).
-    out : the gradebook; one that is there is kept under another name, and what has not changed is taken from it.
+    out : the gradebook; one that is there is kept under another name, and what has not changed is taken from it,
+        as are the rows of lessons that are not graded now.
     names : lessons to grade; those that were handed in if None.
     workers : submissions at a time; as many as there are cores if 0.
     again : grade also what has not changed.
@@ -91,7 +94,10 @@ def grade(folder: Path, out: Path, names=None, *, limits: Limits = Limits(), wor
     due = [name for name in known if names or name in seen]
     if not any(students.values()):
         raise ValueError(f"there is no notebook in any of the {len(students)} folders of {folder}")
-    old = {} if again else _old_rows(out)
+    before, old = _rows_before(out), {}
+    for row in [] if again else before:
+        if row["key"]:
+            old.setdefault(row["key"], []).append(row)
     with tempfile.TemporaryDirectory(prefix="mlkit-grade-", ignore_cleanup_errors=True) as temporary:
         classroom = Classroom(Path(temporary).resolve(), due, limits)
         jobs = [(each, classroom.key(each, folder)) for those in students.values() for each in those
@@ -105,22 +111,27 @@ def grade(folder: Path, out: Path, names=None, *, limits: Limits = Limits(), wor
                 graded.seconds.append(seconds)
         finally:  # an interrupt as well: what is done is done
             lines = [row for student, those in students.items() for row in _rows_of(student, those, due, rows)]
+            lines += [row for row in before if row["lesson"] and row["lesson"] not in due]
+            lines.sort(key=lambda row: (row["student"], not row["lesson"], row["lesson"]))
+            graded.dropped = len({_about(row) for row in before} - {_about(row) for row in lines})
             graded.kept = write_gradebook(out, lines)
             graded.rows = read_gradebook(out)
     return graded
 
 
-def _old_rows(out: Path) -> dict[str, list[dict]]:
-    """Key -> rows of the gradebook that is there; none if there is none. Raises ValueError if it cannot be read."""
+def _rows_before(out: Path) -> list[dict]:
+    """The rows of the gradebook that is there, if any. Raises ValueError if it cannot be read."""
     if not out.exists():
-        return {}
+        return []
     try:
-        rows = read_gradebook(out)
+        return read_gradebook(out)
     except ValueError as error:
         raise ValueError(f"{error}. Nothing was graded: if a spreadsheet saved it, save it again as CSV in UTF-8 with "
                          "commas; else take another --out") from error
-    keys = {row["key"] for row in rows} - {""}
-    return {key: [row for row in rows if row["key"] == key] for key in keys}
+
+
+def _about(row: dict) -> tuple:
+    return row["student"], row["lesson"], row["question"], row.get("file", "") if not row["lesson"] else ""
 
 
 def _line(submission: Submission, row: dict, folder: Path) -> dict:
@@ -165,7 +176,10 @@ class Classroom:
         """Stands for a submission, its exercise and the limits: the same key, the same rows."""
         file, version = str(submission.path.relative_to(folder)), self.versions.get(submission.lesson)
         whole = repr([submission.student, file, submission.remark, asdict(self.limits), version]).encode()
-        return hashlib.sha256(whole + submission.path.read_bytes()).hexdigest()[:16]
+        try:
+            return hashlib.sha256(whole + submission.path.read_bytes()).hexdigest()[:16]
+        except OSError:
+            return ""
 
     def grade_all(self, waiting: list[tuple[Submission, str]], workers: int, progress: bool):
         """Yields (submission, rows, seconds) for each, in the order given."""
@@ -197,7 +211,11 @@ class Classroom:
         """Rows of one submission, and the seconds it took."""
         if not submission.lesson or self.cancelled.is_set():
             return no_points("", "not graded", submission.remark), 0.0
-        told, ended = self._autograde(submission)
+        try:
+            told, ended = self._autograde(submission)
+        except OSError as error:  # a file that cannot be read costs nobody else anything
+            why = f"it cannot be read: {error.strerror}"
+            return no_points(submission.lesson, "not graded", why, remark=submission.remark), 0.0
         if "rows" not in told and not ended.stopped and not told.get("unreadable"):
             told, ended = self._autograde(submission)  # the grader's own trouble: a kernel that did not start, say
         remark = "; ".join(filter(None, [submission.remark, *told.get("remarks", [])]))
@@ -261,11 +279,24 @@ def environment_in(home: Path) -> dict[str, str]:
 
 
 def rights_in(home: Path) -> dict[str, list[str]]:
-    """What its kernel may read, and what it may write, where the system can enforce that (`landlock.py`)."""
-    installed = [path for path in {*sys.path, sys.prefix, sys.base_prefix} if path and Path(path) != PACKAGE.parent
-                 and not (Path(path) / "mlkit" / "exercises" / "sources").exists()]
-    return {"readable": [*SYSTEM_FOLDERS, *sorted(installed), str(home / "code"), str(home / "jupyter"), str(DATA)],
-            "writable": [str(home / "work"), str(home / "home"), str(home / "t"), "/dev/null", "/dev/shm"]}
+    """What its kernel may read, and what it may write, where the system can enforce that (`landlock.py`).
+
+    It reads the system and Python, which may lie around a checkout or inside it, and nothing else of that, as the
+    solutions are there. The teacher's PYTHONPATH is not its own. Nor is shared memory, which no limit counts and
+    nobody empties: joblib then works in one process.
+    """
+    checkout, folders = PACKAGE.parent.resolve(), (*SYSTEM_FOLDERS, sys.prefix, sys.base_prefix)
+    python = [each for folder in folders for each in _beside(checkout, Path(folder).resolve())]
+    return {"readable": [*map(str, python), str(home / "code"), str(home / "jupyter"), str(DATA)],
+            "writable": [str(home / "work"), str(home / "home"), str(home / "t"), "/dev/null"]}
+
+
+def _beside(hidden: Path, folder: Path) -> list[Path]:
+    """A folder; if it holds the hidden one, all that lies beside that."""
+    if not hidden.is_relative_to(folder):
+        return [folder]
+    return [each for child in folder.iterdir() if folder != hidden and not child.is_symlink()
+            for each in _beside(hidden, child)]
 
 
 def _last_error(text: str) -> str:

@@ -13,13 +13,13 @@ from jinja2 import Environment
 from mlkit.course_page import html_page
 from mlkit.exercises.checker import lessons
 from mlkit.exercises.classroom.gradebook import read_gradebook
-from mlkit.exercises.questions import LOOKS_AHEAD
+from mlkit.exercises.questions import FOUND
 
 MISCONCEPTIONS = 3  # shown of each question
 TRIED = ("mistake", "wrong", "raised", "stopped")
 MANY_TRIES = 5
 BARS = 10  # of a distribution, at most
-AUDITED = "The leakage audit found that the answer uses bars which were still to come."
+AUDITED = {name: f"The leakage audit found that {what}." for name, what in FOUND.values()}
 KINDS = {"right": "right", "mistake": "a known mistake", "wrong": "wrong in another way", "raised": "raised or stopped",
          "stopped": "raised or stopped"}
 LEFT = "not attempted, not graded or not handed in"
@@ -52,7 +52,7 @@ PAGE = """<h1>{{ title }}</h1>
 {% endfor %}
 <h2>Who is stuck: {{ stuck_finding }}</h2>
 <p><small>{{ stuck_means }}</small></p>
-{% if stuck %}
+{% if names and stuck %}
 <table class="rows stacked">
 <thead><tr><th>Student</th><th>Lesson</th><th>Where</th></tr></thead>
 <tbody>
@@ -61,7 +61,7 @@ PAGE = """<h1>{{ title }}</h1>
 {% endfor %}</tbody>
 </table>
 {% endif %}
-{% if remarks %}
+{% if names and remarks %}
 <h2>To look at: {{ remarks|length }} submission{{ "s" if remarks|length != 1 }}</h2>
 <table class="rows stacked">
 <thead><tr><th>Student</th><th>File</th><th>What</th></tr></thead>
@@ -71,6 +71,7 @@ PAGE = """<h1>{{ title }}</h1>
 {% endfor %}</tbody>
 </table>
 {% endif %}
+{% if names %}
 <h2>Everybody</h2>
 <table class="rows stacked">
 <thead><tr><th>Student</th>{% for lesson in taken %}<th class="number">{{ lesson.name }}</th>{% endfor %}
@@ -80,6 +81,7 @@ PAGE = """<h1>{{ title }}</h1>
 <td class="number" data-lesson="{{ lesson }}">{{ points }}</td>{% endfor %}</tr>
 {% endfor %}</tbody>
 </table>
+{% endif %}
 """
 
 
@@ -92,8 +94,8 @@ class Bin:
     width: float
 
 
-def write_report(gradebook: Path, out: Path) -> Path:
-    """Write the page about a gradebook; raises ValueError if the file is none."""
+def write_report(gradebook: Path, out: Path, names: bool = True) -> Path:
+    """Write the page about a gradebook, with no student's name on it if so asked; raises ValueError if it is none."""
     rows = read_gradebook(gradebook)
     by_lesson = defaultdict(list)
     for row in rows:
@@ -106,7 +108,7 @@ def write_report(gradebook: Path, out: Path) -> Path:
     count = len(students)
     body = Environment(autoescape=True, trim_blocks=True).from_string(PAGE).render(
         title=f"Exercises: {', '.join(lesson['name'] for lesson in taken) or 'nothing graded'}",
-        taken=taken, stuck=stuck, remarks=_remarks(rows), everybody=everybody,
+        taken=taken, stuck=stuck, remarks=_remarks(rows), everybody=everybody, names=names,
         summary=f"{_many(count, 'student')}, {_many(len(taken), 'lesson')}, from {gradebook.name}.",
         key=[*{_kind(kind): what for kind, what in KINDS.items()}.items(), ("left", LEFT)],
         stuck_finding=f"{len({one['student'] for one in stuck}) or 'nobody'} of {count}" if stuck else "nobody",
@@ -160,7 +162,8 @@ def spread(points: list[float], most: float) -> list[Bin]:
 def _question(lesson: str, name: str, rows: list[dict]) -> dict:
     kinds = Counter(_kind(row["outcome"]) for row in rows)
     outcomes = Counter(row["outcome"] for row in rows if row["outcome"] != "right")
-    made, hints = Counter(row["mistake"] for row in rows if row["mistake"]), hints_of(lesson, name)
+    thought, hints = _options(lesson, name), hints_of(lesson, name)
+    made = Counter(filter(None, (thought.get(row["first_choice"], row["mistake"]) for row in rows)))
     misconceptions = [{"name": mistake, "count": count, "hint": hints.get(mistake, "")}
                       for mistake, count in sorted(made.items(), key=lambda pair: (-pair[1], pair[0]))[:MISCONCEPTIONS]]
     told = [f"{count} {'with a known mistake' if outcome == 'mistake' else outcome}"
@@ -172,11 +175,20 @@ def _question(lesson: str, name: str, rows: list[dict]) -> dict:
 
 def hints_of(lesson: str, question: str) -> dict[str, str]:
     """Name of a mistake -> what is said to it, where the exercise is known here."""
-    module = lessons().get(lesson)
-    asked = next((each for each in module.QUESTIONS if each.name == question), None) if module else None
+    asked = _asked(lesson, question)
     options = getattr(asked, "options", {}).values()
-    return ({LOOKS_AHEAD: AUDITED} | {option.mistake: option.why for option in options if option.mistake}
+    return (AUDITED | {option.mistake: option.why for option in options if option.mistake}
             | {mistake.name: mistake.hint for mistake in getattr(asked, "mistakes", ())})
+
+
+def _options(lesson: str, question: str) -> dict[str, str]:
+    """Letter of a question of thought -> the mistake in it, as what somebody thinks is what was chosen first."""
+    return {letter: option.mistake for letter, option in getattr(_asked(lesson, question), "options", {}).items()}
+
+
+def _asked(lesson: str, question: str):
+    module = lessons().get(lesson)
+    return next((each for each in module.QUESTIONS if each.name == question), None) if module else None
 
 
 def _stuck(rows) -> list[dict]:

@@ -31,10 +31,13 @@ Open them in JupyterLab where the course is installed (`jupyter lab`), each afte
 
 * Write your answers where it says `{stub}`. The cell below each says at once what it thinks of them: not
   attempted, your code raised, a mistake it knows, wrong on this smallest input, or right.
-* `check.q1.hint()` gives a hint. That you asked is kept in the notebook, and nothing is lost by asking.
+* `check.q1.hint()` gives a hint. How often you tried, which hints you asked for and what you chose first is kept, in
+  the notebook and beside it in `.tries.json`, so that a restart does not lose it. It costs no points.
+* You may copy or split the cell with your answer: all of it runs from top to bottom, and the last definition counts.
 * The cells that check are locked. If one was lost or changed, nothing is lost either: it is put back when graded.
 * Hand in the notebook itself, saved, under the name it has here. Other files are not looked at. It is run again
-  from top to bottom on a machine without network: Kernel, Restart Kernel and Run All Cells shows you whether it runs.
+  from top to bottom on a machine without network, in one process: Kernel, Restart Kernel and Run All Cells shows you
+  whether it runs.
 """
 
 

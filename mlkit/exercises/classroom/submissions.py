@@ -55,12 +55,16 @@ def find_submissions(folder: Path, names) -> tuple[dict[str, list[Submission]], 
 
 
 def _of_student(home: Path, names: set[str]) -> list[Submission]:
-    by_lesson = defaultdict(list)
+    by_lesson, unreadable = defaultdict(list), {}
     for path in sorted(home.rglob("*.ipynb")):
         hidden = any(part.startswith(".") for part in path.relative_to(home).parts)
-        if not hidden and path.is_file() and not path.is_symlink():
-            by_lesson[lesson_of(path, names)].append(path)
-    chosen = []
+        try:
+            if not hidden and path.is_file() and not path.is_symlink():
+                by_lesson[lesson_of(path, names)].append(path)
+        except OSError as error:
+            unreadable[path] = f"it cannot be read: {error.strerror}"
+    chosen = [Submission(home.name, path.stem if path.stem in names - set(by_lesson) else "", path, why)
+              for path, why in unreadable.items()]
     for lesson, paths in sorted(by_lesson.items()):
         if not lesson:
             chosen += [Submission(home.name, "", path, "of no lesson that is known") for path in paths]
