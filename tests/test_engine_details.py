@@ -363,4 +363,4 @@ def test_pictures_show_the_instrument_that_is_traded_and_two_lines_of_one_name()
     bars = {"A": random_bars(1), "B": random_bars(2)}
     result = backtest(bars, Scripted({1: "BUY"}, symbol="B"))
     axes = result.plot(result).axes
-    assert axes[2].get_ylabel() == "B, price" and len(axes[0].get_lines()) == 2
+    assert axes[2].get_ylabel() == "B, price, account currency" and len(axes[0].get_lines()) == 2
