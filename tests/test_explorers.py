@@ -132,7 +132,7 @@ def test_a_threshold_is_traded_as_the_model_with_these_thresholds(bars, model, e
     assert by_label(left)["buy & hold"].get_ydata()[-1] == pytest.approx(100 * held.metrics["total_return"])
     assert by_label(right)["chosen"].get_ydata()[0] == pytest.approx(100 * wanted.metrics["total_return"])
     assert f"in {wanted.metrics['n_trades']:.0f} trades" in fig.get_suptitle()
-    assert edge in by_label(right)["neighbours"].get_xdata()
+    assert edge in by_label(right)["all distances"].get_xdata()
 
 
 def test_a_size_multiplies_every_day():

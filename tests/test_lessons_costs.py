@@ -189,7 +189,7 @@ def test_break_evens_are_sorted_into_can_cannot_and_unknown():
                           "high": [2.0, 11.0, np.inf]}, index=["poor", "rich", "open"])
     axis, = lesson.plot_break_evens(table, 3.0, "a title").axes
     rows = {line.get_label(): list(line.get_ydata()) for line in axis.lines}
-    assert rows["pays this cost for certain"] == [1] and rows["cannot pay it"] == [0] and rows["cannot be told"] == [2]
+    assert rows["clearly pays this cost"] == [1] and rows["cannot pay it"] == [0] and rows["cannot be told"] == [2]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["poor (200)", "rich (50)", "open (9)"]
     assert "it costs 3" in axis.get_xlabel() and np.isfinite(axis.get_xlim()[1])
 

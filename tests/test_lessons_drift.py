@@ -189,7 +189,7 @@ def test_alarms_are_counted_beside_those_of_chance(live):
     assert table["alarms"].sum() == len(alerts) and (table["expected"] == round(len(features) / 1_000, 1)).all()
     many = [alert for alert in alerts if alert.detector == "hit rate"][:1] * 30
     crowded = lesson.alarm_table(many, ["hit rate", "profit"], 1_000, 1_000)
-    assert crowded["more than chance"].tolist() == [True, False] and crowded["first"]["profit"] == "-"
+    assert crowded["more than stated"].tolist() == [True, False] and crowded["first"]["profit"] == "-"
 
 
 def test_the_shift_of_a_year_is_the_divergence_from_the_reference():

@@ -317,7 +317,17 @@ def test_a_table_that_begins_before_training_is_taken_on_its_own():
     first = omega + alpha * (X["return_1"].iloc[0] / learnt.scale_ - mean) ** 2 + beta * learnt.start_
     assert learnt.predict(X)[0] == pytest.approx(learnt.scale_ * np.sqrt(first), rel=1e-12)
     goes_on, short, long = (learnt.predict(X[begin:])[1800 - begin :] for begin in (1800, 1790, 0))
-    assert abs(short[0] / goes_on[0] - 1) > 0.01 and np.allclose(long, goes_on, rtol=1e-9, atol=0)
+    assert np.array_equal(short, goes_on) and np.array_equal(long, goes_on)
+
+
+def test_what_came_before_training_does_not_reach_beyond_it():
+    """A variance with a long memory, put at the table's first row, would still be felt years later."""
+    _, X, labels = market("EURUSD")
+    learnt = GARCH(1).fit(X[800:1800])
+    learnt.params_ = np.array([0.0, 5e-5, 0.0, 0.998])
+    learnt.start_, learnt.state_ = 0.2, 1.0
+    early = learnt.predict(X[:1900])
+    assert early[0] < 0.5 * learnt.scale_ < 0.9 * learnt.scale_ < early[1800]
 
 
 def test_garch_finds_the_truth_and_forecasts_it():

@@ -290,5 +290,5 @@ CHECKS = {  # in order of what they cost
     "participation": (_participation, "This size moves the price: use less capital, or set impact and a cap."),
     "refused orders": (_refused, "Size it so that it may do what it decides, or count the limits as part of the rule."),
     "the market": (_the_market, "Compare it with buy and hold: diagnose(..., benchmark=...)."),
-    "benchmark": (_benchmark, "Hold the benchmark: it has done the same for less work."),
+    "benchmark": (_benchmark, "Nothing shows that it adds to the benchmark, which is less work to hold."),
 }

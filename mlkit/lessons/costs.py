@@ -238,9 +238,9 @@ def plot_break_evens(table: pd.DataFrame, cost_bps: float, title: str) -> Plot:
     """Break-even costs with their intervals, a row a strategy of `break_evens`, and what trading costs."""
     fig, (axis,) = figure(size=(8.0, 1.2 + 0.32 * max(len(table), 2)))
     right = 1.1 * max([cost_bps, 1.0, *table[["break_even", "low", "high"]].replace(np.inf, np.nan).max().dropna()])
-    kinds = {"pays this cost for certain": (table["low"] > cost_bps, "o", BLUE),
+    kinds = {"clearly pays this cost": (table["low"] > cost_bps, "o", BLUE),
              "cannot pay it": (table["high"] < cost_bps, "x", ORANGE)}
-    kinds["cannot be told"] = (~(kinds["pays this cost for certain"][0] | kinds["cannot pay it"][0]), "s", GREY)
+    kinds["cannot be told"] = (~(kinds["clearly pays this cost"][0] | kinds["cannot pay it"][0]), "s", GREY)
     rows = np.arange(len(table))
     for name, (chosen, marker, colour) in kinds.items():
         axis.hlines(rows[chosen], table["low"][chosen], table["high"][chosen].clip(upper=right), color=colour,

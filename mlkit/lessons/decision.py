@@ -238,10 +238,14 @@ def judge(bars: pd.DataFrame, setup: Setup, leaks: Condition | None = None) -> l
 
 
 def judge_worlds(worlds: dict, setup: Setup) -> pd.DataFrame:
-    """name -> bars of a made world: a column a world, which conditions hold there, and the verdict."""
-    columns = {}
+    """name -> bars of a made world: a column a world, which conditions hold there, and the verdict.
+
+    Audited in the first: features, model and split are the same in all.
+    """
+    columns, leaks = {}, None
     for name, bars in worlds.items():
-        conditions = judge(bars, setup)
+        conditions = judge(bars, setup, leaks)
+        leaks = conditions[0]
         columns[name] = {each.name: bool(each.passed) for each in conditions} | {"worth it": is_worth_it(conditions)}
     return pd.DataFrame(columns)
 

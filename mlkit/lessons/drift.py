@@ -264,7 +264,7 @@ def _shift(then: np.ndarray, now: np.ndarray, bins: int) -> float:
 
 
 def alarm_table(alerts, names, n_bars: int, run_length: float) -> pd.DataFrame:
-    """Alarms of each detector beside those of chance: the first, alarms, expected, and whether it is more than chance.
+    """Alarms of each detector beside those of chance: the first, alarms, expected, and whether it is more than stated.
 
     More than chance: so many or more come by it with a probability below 1 % (Poisson).
     """
@@ -272,5 +272,5 @@ def alarm_table(alerts, names, n_bars: int, run_length: float) -> pd.DataFrame:
     expected = n_bars / run_length
     return pd.DataFrame({name: {"first": f"{found[0]:%Y-%m-%d}" if found else "-", "alarms": len(found),
                                 "expected": round(expected, 1),
-                                "more than chance": bool(poisson.sf(len(found) - 1, expected) < 0.01)}
+                                "more than stated": bool(poisson.sf(len(found) - 1, expected) < 0.01)}
                          for name, found in days.items()}).T

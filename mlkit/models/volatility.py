@@ -189,8 +189,8 @@ class GARCH(_Volatility):
     75 squares), `last_` (index of the last row) and `converged_`, False where the likelihood's maximum was
     not found: the parameters are then those at which the search gave up.
 
-    Rows of X later than the training rows go on from `state_`; a table that begins earlier is taken on its
-    own, from `start_` on. Nothing is estimated again.
+    Rows of X later than the training rows go on from `state_`; earlier ones are taken on their own, from
+    `start_` on. Nothing is estimated again.
     """
 
     warm_up = 0
@@ -216,8 +216,10 @@ class GARCH(_Volatility):
 
     def _forecast(self, returns, X):
         _, omega, alpha, beta = self.params_
-        goes_on = (clock(X)[:1] > self.last_).any()
-        variance = self._next_variance(returns, self.state_ if goes_on else self.start_)
+        later = clock(X) > self.last_
+        variance = self._next_variance(returns, self.start_)
+        if later.any():  # training may have begun long after the table
+            variance[later] = self._next_variance(returns[later], self.state_)
         left = (alpha + beta) ** np.arange(self.horizon)  # of the next bar's variance, in each bar to come
         added = np.append(0.0, np.cumsum(left)[:-1])  # omegas on the way to it
         return self.scale_ * np.sqrt(omega * added.mean() + variance * left.mean())

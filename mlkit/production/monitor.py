@@ -33,7 +33,8 @@ ALLOWANCES = {"hit rate": 0.04,  # of being right: half of a fall by 8 points
               "profit": 0.1,  # standard deviations of profit: half of a fall by a fifth of one
               "residual": 0.5,  # of the mean absolute residual: half of a doubling
               "calibration high": 0.05, "calibration low": 0.05}  # of a probability
-MEANING = {"hit rate": "the model is right less often than it was", "profit": "it earns less than it did",
+MEANING = {"hit rate": "the model is right less often than it was",
+           "profit": "it earns less than it did, or its profits swing more widely",
            "residual": "its errors are larger than they were",
            "calibration high": "rises come less often than it says, over all its calls",
            "calibration low": "rises come more often than it says, over all its calls"}

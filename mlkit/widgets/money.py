@@ -115,15 +115,15 @@ def threshold_explorer(bars: pd.DataFrame, strategy: MLStrategy, execution=None,
     left.set(xlabel="date", ylabel="profit, % of the capital")
     left.legend(**LEGEND, loc="upper left")
     right.plot(list(gains), list(gains.values()), color=GREY, marker="s", markersize=3.5, linewidth=0.9,
-               label="neighbours")
+               label="all distances")
     right.plot([edge], [gains[edge]], "o", color=BLUE, markersize=9, label="chosen")
     right.axhline(0.0, color="black", linewidth=0.8)
     right.set(xlabel="distance from one half", ylabel="total return, %")
     right.legend(**LEGEND)
     right.locator_params(nbins=5)
     headline(fig, f"Buy above {0.5 + edge:.2f}, sell below {0.5 - edge:.2f}: {gains[edge]:+.0f} % in "
-                   f"{chosen.metrics['n_trades']:.0f} trades; its neighbours {min(gains.values()):+.0f} to "
-                   f"{max(gains.values()):+.0f} %")
+                   f"{chosen.metrics['n_trades']:.0f} trades; all {len(gains)} distances "
+                   f"{min(gains.values()):+.0f} to {max(gains.values()):+.0f} %")
     return fig
 
 
