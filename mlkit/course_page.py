@@ -70,8 +70,8 @@ def page_or_reason(text: str, name: str) -> str:
     try:
         return page_of(text, name)
     except Exception as error:      # whatever is in a notebook
-        return (f"<p>{html.escape(name)} could not be made a page ({html.escape(repr(error))}): open the notebook "
-                "itself.</p>")
+        return html_page(name, f"<p>{html.escape(name)} could not be made a page ({html.escape(repr(error))}): open "
+                               "the notebook itself.</p>")
 
 
 def page_of(text: str, name: str) -> str:

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")),
          "benchmarks/README.md"]
 MLKIT = [sys.executable, "-m", "mlkit"]
-PROGRAMS = {"mlkit": MLKIT, ".venv/bin/mlkit": MLKIT, ".venv/bin/python": [sys.executable]}
+PROGRAMS = {"mlkit": MLKIT, ".venv/bin/mlkit": MLKIT, ".venv/bin/python": [sys.executable],
+            "python": [sys.executable]}
 
 # What `make TARGET` runs, as `make -n` says it, and the test that runs just that.
 MADE = {

@@ -486,7 +486,8 @@ def test_a_file_that_cannot_be_read_costs_only_itself(tmp_path, monkeypatch):
     denied = "it cannot be read: Permission denied"
     assert told == {("ann", CLASS, "right", ""), ("bob", CLASS, "not graded", denied),
                     ("cyd", CLASS, "not handed in", ""), ("cyd", "", "not graded", denied),
-                    ("dee", CLASS, "not graded", "it cannot be read: Input/output error")}
+                    ("dee", CLASS, "not graded", "it cannot be graded here: Input/output error")}
+    assert not any(each["remark"] for each in read_gradebook(tmp_path / "g.csv"))
 
 
 def only_bad(grade_one):
@@ -728,12 +729,14 @@ print(refused, subprocess.run(["cat", "theirs/file"], capture_output=True).retur
 
 
 @pytest.mark.parametrize("known, told", [(0, "no Landlock: a submission can read and write what you can"),
+                                         (2, "an old Landlock: a submission can empty files"),
                                          (3, "an old Landlock: a submission can open TCP connections"),
                                          (5, "an old Landlock: a submission can send signals"), (6, "")])
 def test_an_older_landlock_is_told(tmp_path, monkeypatch, known, told):
     monkeypatch.setattr(landlock, "version", lambda: known)
     done = mlkit("grade", tmp_path, "--out", tmp_path / "g.csv")
     assert told in done.output and ("Landlock" in done.output) == bool(told)
+    assert ("6.2" in done.output) == (0 < known < 3)
     assert ("6.7" in done.output) == (0 < known < 4) and ("6.12" in done.output) == (0 < known < 6)
 
 

@@ -74,8 +74,8 @@ class Cluster:
         if self.at_once:
             self._alive = now
         elif now > self._alive + DESERTED:
-            raise BatchError(f"the scheduler has had no worker for {DESERTED} s; finished runs are kept: start some "
-                             "and run it again")
+            raise BatchError(f"the scheduler has had no worker for {DESERTED} s: start some and run it "
+                             "again")
         time.sleep(0.05)
 
     def _check_workers(self, mine: str) -> None:
@@ -143,8 +143,8 @@ class Cluster:
                 raise error if isinstance(error, BatchError) else BatchError(
                     f"a worker could not take {run.name}: {type(error).__name__}: {error}") from error
             else:
-                raise BatchError(f"the scheduler is gone or dropped the batch ({future.status}); finished runs are "
-                                 "kept: run it again when it is back")
+                raise BatchError(f"the scheduler is gone or dropped the batch ({future.status}): run it again when "
+                                 "it is back")
             if another := next(waiting, None):
                 futures.add(self._submit(job, group, *another))
             yield run, record

@@ -98,7 +98,10 @@ def _finished(place, runs: list[Run]) -> dict[str, dict]:
     """Records of the runs whose finished result is there, by file name."""
     there = set(place.names())
     wanted = {run.name: run.identity for run in runs if run.name in there}
-    return {name: record for name, record in find_records(place, wanted).items() if is_finished(record, wanted[name])}
+    with suppress(OSError):     # one cannot be read: each run's worker looks again, and that one is a failed row
+        return {name: record for name, record in find_records(place, wanted).items()
+                if is_finished(record, wanted[name])}
+    return {}
 
 
 def _run_all(engine, job: Job, runs: list[Run], found: dict[str, dict], fail_fast: bool, progress: bool) -> None:
@@ -116,7 +119,8 @@ def _run_all(engine, job: Job, runs: list[Run], found: dict[str, dict], fail_fas
 def _lost(place, found: dict[str, dict]) -> dict[str, dict]:
     """Records, failed ones, of the runs whose file is not there: of workers that joined later, and do not share it."""
     unseen = {record["file"] for record in found.values()}.difference(place.names(), [""])
-    unseen -= place.tails(unseen).keys()        # one machine's list of a shared folder is a minute behind, at times
+    with suppress(OSError):
+        unseen -= place.tails(unseen).keys()    # one machine's list of a shared folder is a minute behind, at times
     return {name: record | {"status": "failed", "file": "", "error":
                             f"its result is not in {place}: {record['host']}, which did it, has another of that name"}
             for name, record in found.items() if record["file"] in unseen}

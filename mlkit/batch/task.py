@@ -66,7 +66,8 @@ def perform(job: Job, run: Run) -> dict:
     """Do one run, unless its finished result is there already; returns its record.
 
     A raising cell, a dead kernel (tried once more), the time limit, and what cannot be read or written are records
-    with the status "failed". Raises BatchError if this `mlkit` is another than the batch's.
+    with the status "failed". Raises BatchError if this `mlkit` is another than the batch's, if a later batch was
+    begun in its folder, or if that or its file `.batch` was deleted.
     """
     _live_with(job)
     try:
@@ -186,7 +187,8 @@ def _record(job: Job, run: Run, status: str, cell: str, error: str, results: dic
 def _place(place, job: Job, run: Run, notebook: dict, record: dict) -> dict:
     """Write the notebook with its record as its last word, and its page before it; returns the record.
 
-    Raises BatchError if a later batch was begun there: it may have better, and does this run itself.
+    Raises BatchError if a later batch was begun there: it may have better, and does this run itself; and if
+    the folder or its file `.batch` was deleted.
     """
     metadata = notebook.pop("metadata")
     if "papermill" in metadata:
@@ -196,7 +198,8 @@ def _place(place, job: Job, run: Run, notebook: dict, record: dict) -> dict:
     page = Path(run.name).with_suffix(".html").name
     try:
         if not is_current(place, job):
-            raise BatchError(f"another batch was begun in {place} meanwhile: this one writes nothing there any more")
+            raise BatchError(f"another batch was begun in {place} meanwhile, or its file {OWNER} was deleted: this one "
+                             "writes nothing there any more")
         if job.pages:
             from mlkit.course_page import page_or_reason
 

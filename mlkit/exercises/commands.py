@@ -106,8 +106,8 @@ def _tell(graded, out: Path) -> None:
         click.echo(f"The gradebook that was there is now {graded.kept}.")
     if graded.dropped:
         click.echo(f"{graded.dropped} row{'s' * (graded.dropped != 1)} of the old gradebook "
-                   f"{'was' if graded.dropped == 1 else 'were'} not taken over: what they are about is not in the "
-                   "folder.")
+                   f"{'was' if graded.dropped == 1 else 'were'} not taken over: what "
+                   f"{'it is' if graded.dropped == 1 else 'they are'} about is not in the folder.")
     failed = {(row["student"], row.get("file", ""), row["error"] or row.get("remark", "")): row for row in graded.rows
               if row["outcome"] == "not graded"}
     for student, file, error in failed:

@@ -1,6 +1,7 @@
 """What a learner did at each question: a small file beside the notebook, so that a restarted kernel counts on.
 
-    .tries.json    {"01_leakage": {"q1": {"tries": 3, "hints": 1, "solution_shown": false, "right": true}}}
+    .tries.json    {"01_leakage": {"q1": {"tries": 3, "hints": 1, "solution_shown": false, "first_choice": "",
+                                          "right": true}}}
 
 Written where a person has the notebook open, as in mlkit.progress; a run that nobody watches counts for itself.
 """

@@ -38,7 +38,7 @@ def audit_procedure(procedure, X, y, *, label_end=None, n_cuts=5, n_null=20, see
     label_end : as for `audit_split`: when each label is known (`labels["end"]`). With it, labels
         not yet known at a cut are changed too: a missing purge shows.
     n_cuts, n_null : cuts to change the future at (five at least: the first prediction and the last
-        are among them), and runs on null labels; 2 + 2 cuts + n_null runs in all
+        but one are among them), and runs on null labels; 2 + 2 cuts + n_null runs in all
     seed : an int; the same gives the same report
 
     Two tests, each blind to what the other sees:

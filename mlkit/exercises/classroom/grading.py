@@ -213,9 +213,11 @@ class Classroom:
             return no_points("", "not graded", submission.remark), 0.0
         try:
             told, ended = self._autograde(submission)
-        except OSError as error:  # a file that cannot be read costs nobody else anything
-            why = f"it cannot be read: {error.strerror}"
-            return no_points(submission.lesson, "not graded", why, remark=submission.remark), 0.0
+        except OSError as error:  # costs nobody else anything
+            why, remark = f"it cannot be graded here: {error.strerror or error}", submission.remark
+            if remark.startswith("it cannot be read"):
+                why, remark = remark, ""
+            return no_points(submission.lesson, "not graded", why, remark=remark), 0.0
         if "rows" not in told and not ended.stopped and not told.get("unreadable"):
             told, ended = self._autograde(submission)  # the grader's own trouble: a kernel that did not start, say
         remark = "; ".join(filter(None, [submission.remark, *told.get("remarks", [])]))

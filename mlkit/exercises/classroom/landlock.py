@@ -5,7 +5,8 @@
 From then on this process and all it starts read and run only what is below the one, write only below the
 other, open no TCP connection, and send no signal to other processes. There is no way back. Sources: Linux's
 `Documentation/userspace-api/landlock.rst` and `include/uapi/linux/landlock.h`. Needs Linux 5.13 or newer with
-Landlock switched on; the network needs 6.7, the signals 6.12 (`lacking` says what is open before).
+Landlock switched on; the network needs 6.7, the signals 6.12; before 6.2 it can empty files of yours (`lacking`
+says what is open).
 """
 
 import ctypes
@@ -59,7 +60,8 @@ def lacking(known: int) -> str:
     """What a submission can do under this version of Landlock that the newest keeps from it; "" if nothing."""
     if not known:
         return "read and write what you can, the solutions among it, and use the network"
-    able = ["open TCP connections (from Linux 6.7 on it cannot)"] if known < 4 else []
+    able = ["empty files of yours (from Linux 6.2 on it cannot)"] if known < 3 else []
+    able += ["open TCP connections (from Linux 6.7 on it cannot)"] if known < 4 else []
     able += ["send signals to your processes (from Linux 6.12 on it cannot)"] if known < 6 else []
     return " and ".join(able)
 

@@ -36,7 +36,7 @@ PAGE = """<h1>{{ title }}</h1>
 {% for kind, what in key %}<i class="{{ kind }}"></i>{{ what }}{% endfor %}</small></p>
 <table class="rows stacked">
 <thead><tr><th>Question</th><th class="number">Right</th><th>How it was answered</th>
-<th>The commonest misconceptions</th></tr></thead>
+<th>The commonest misconceptions<br><small>of a choice: what was chosen first</small></th></tr></thead>
 <tbody>
 {% for question in lesson.questions %}
 <tr><td><strong>{{ question.name }}</strong><br><small>{{ question.points }}</small></td>
