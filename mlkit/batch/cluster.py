@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
 
@@ -23,6 +23,7 @@ from mlkit.batch.task import Job, give_up, perform
 ANSWER = 5              # seconds within which a scheduler has to answer, and then to have a worker
 DESERTED = 60           # seconds without any worker after which a batch stops waiting for one
 IN_FLIGHT = 2_000       # runs the scheduler knows of at once: what it holds does not grow with the grid
+AWAY = ("lost", "pending")      # what becomes of a finished run whose worker goes before its record was fetched
 INSTALL = "pip install -r requirements.txt -r requirements-cluster.txt"
 
 
@@ -135,8 +136,11 @@ class Cluster:
                 continue
             future = next(futures)
             run, record = names[future.key[1]], None
-            if future.status == "finished":
-                record = future.result()
+            if future.status in ("finished", *AWAY):
+                if (record := _fetched(future)) is None:        # it went with its worker: Dask has it done again
+                    futures.add(future)
+                    self._wait()
+                    continue
             elif isinstance(error := future.exception() if future.status == "error" else None, KilledWorker):
                 pass
             elif error is not None:
@@ -156,6 +160,12 @@ class Cluster:
         there, and die with it.
         """
         return self.client.submit(perform, job, run, key=(group, run.name), priority=-number, pure=False)
+
+
+def _fetched(future) -> dict | None:
+    """A finished run's record; None if its worker is gone before it was fetched."""
+    with suppress(TimeoutError, CancelledError):
+        return future.result(timeout=ANSWER) if future.status == "finished" else None
 
 
 def _knock(address: str) -> None:
