@@ -231,6 +231,23 @@ def test_a_scheduler_that_goes_leaves_what_has_finished(small, tmp_path):
     assert 2 <= len(kept) < 5 and (table["status"] == "ok").all() and kept.items() <= stamps(out).items()
 
 
+def test_a_scheduler_that_goes_while_a_record_is_fetched_is_told(small, tmp_path, monkeypatch):
+    """What was finished is cancelled between being seen and being fetched: chance decides it, so here it is made."""
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
+    fetched = mlkit.batch.cluster._fetched
+
+    def too_late(future):
+        if len(stamps(tmp_path / "x")) < 2:
+            return fetched(future)
+        cluster.close()
+        return fetched(future)
+
+    monkeypatch.setattr(mlkit.batch.cluster, "_fetched", too_late)
+    with pytest.raises(BatchStopped, match="the scheduler is gone.*: run it again when it is back"):
+        run_grid(small, {"a": range(5)}, tmp_path / "x", scheduler=cluster.scheduler_address, progress=False,
+                 pages=False)
+
+
 def test_a_cluster_whose_last_worker_goes_is_not_waited_for_for_ever(small, tmp_path, monkeypatch):
     monkeypatch.setattr(mlkit.batch.cluster, "DESERTED", 3)
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as lonely:
