@@ -3,7 +3,6 @@
     class_of(["01_leakage"], folder)      # one folder a student, and what each should get
 """
 
-import json
 import re
 from copy import deepcopy
 from importlib import import_module

@@ -14,7 +14,7 @@ from zoo import CLEAN, LEAKY, UNSEEN, returns, zoo_bars
 from mlkit.engine import (BuyAndHold, Costs, FixedQuantity, MeanReversion, MLStrategy, MovingAverageCross,
                           RealisticExecutionHandler, SignalEvent, Strategy, backtest)
 from mlkit.features import FeatureSet, LaggedReturns, PriceToAverage, Volatility
-from mlkit.labels import direction, next_return, triple_barrier
+from mlkit.labels import direction, triple_barrier
 from mlkit.leakage import LeakageError, audit_features, audit_procedure, audit_split, audit_strategy
 from mlkit.leakage.futures import PHRASES, altered, stamps
 from mlkit.leakage.trail import first_changes, table_of

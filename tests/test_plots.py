@@ -24,9 +24,10 @@ from mlkit import (BuyAndHold, LaggedReturns, MeanReversion, PurgedKFold, WalkFo
 from mlkit.analysis import cost_sensitivity
 from mlkit.course import committed_notebooks
 from mlkit.course_page import render_notebook
-from mlkit.plots import (BLUE, CYCLE, GREEN, GREY, ORANGE, RED, faults, figure, lightness, plot_break_even,
-                         plot_calibration, plot_cost_sensitivity, plot_equity, plot_fold_map, plot_price, plot_regimes,
-                         plot_reliability, plot_result, plot_settings, plot_trades, plot_waterfall, plot_waterfalls)
+from mlkit.plots import (BLUE, CYCLE, GREEN, GREY, ORANGE, RED, faults, figure, headline, lightness, panels,
+                         plot_break_even, plot_calibration, plot_cost_sensitivity, plot_equity, plot_fold_map,
+                         plot_price, plot_regimes, plot_reliability, plot_result, plot_settings, plot_trades,
+                         plot_waterfall, plot_waterfalls)
 from mlkit.progress import UNATTENDED
 
 ROOT = Path(__file__).parents[1]
@@ -243,6 +244,20 @@ def test_a_figure_that_is_hard_to_read_says_so_where_it_is_shown():
     axis.hlines([0, 1], [0, 0], [1, 2], colors=[GREEN, RED])
     axis.set(xlabel="bars", ylabel="row", title="Strokes")
     assert faults(fig) == ["told apart by colour alone: strokes"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_title_that_is_cut_off_is_a_fault():
+    """A title over the first of several panels is broken to its width: laid out by hand, there may be no room."""
+    fig, axes = panels((8.0, 2.0), (0.2, 0.25, 0.2, 0.6), (0.6, 0.25, 0.2, 0.6))
+    for axis in axes:
+        axis.set(xlabel="day", ylabel="dollars")
+    axes[0].set_title("Far too long a title for a panel as narrow as the first of these two", loc="left")
+    with pytest.warns(UserWarning, match="hard to read: cut off: 'Far too long"):
+        fig._repr_mimebundle_()
+    axes[0].set_title("", loc="left")
+    headline(fig, "Far too long a title for a panel as narrow as the first of these two")
+    fig._repr_mimebundle_()
 
 
 def test_a_title_that_is_too_long_is_broken_and_stays_inside():

@@ -75,8 +75,7 @@ class Cluster:
         if self.at_once:
             self._alive = now
         elif now > self._alive + DESERTED:
-            raise BatchError(f"the scheduler has had no worker for {DESERTED} s: start some and run it "
-                             "again")
+            raise BatchError(f"the scheduler has had no worker for {DESERTED} s: start some and run it again")
         time.sleep(0.05)
 
     def _check_workers(self, mine: str) -> None:

@@ -266,7 +266,7 @@ def _shift(then: np.ndarray, now: np.ndarray, bins: int) -> float:
 def alarm_table(alerts, names, n_bars: int, run_length: float) -> pd.DataFrame:
     """Alarms of each detector beside those of chance: the first, alarms, expected, and whether it is more than stated.
 
-    More than chance: so many or more come by it with a probability below 1 % (Poisson).
+    More than stated: so many or more come by chance with a probability below 1 % (Poisson).
     """
     days = {name: [alert.timestamp for alert in alerts if alert.detector == name] for name in names}
     expected = n_bars / run_length

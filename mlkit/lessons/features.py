@@ -14,7 +14,7 @@ import pandas as pd
 
 from mlkit.features import MACD, RSI, PriceToAverage, Volatility
 from mlkit.models import make_model
-from mlkit.plots import BLUE, GREEN, GREY, HATCH, ORANGE, Plot, figure
+from mlkit.plots import BLUE, GREEN, GREY, HATCH, ORANGE, Plot, figure, headline
 from mlkit.research import impurity_importance, permutation_importance, single_feature_importance, walk_forward
 from mlkit.splits import WalkForward
 
@@ -151,7 +151,7 @@ def plot_importances(table: pd.DataFrame, title: str, marked=()) -> Plot:
         axis.spines[["top", "right"]].set_visible(False)
         axis.set_xlabel(": ".join(WAYS[way]))
     axes[0].invert_yaxis()
-    axes[0].set_title(title, loc="left")
+    headline(fig, title)
     return fig
 
 

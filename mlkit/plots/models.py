@@ -95,7 +95,7 @@ def plot_calibration(predictions: pd.Series, labels: pd.Series, title: str = "",
     axis.plot(ends, ends, color=GREY, linestyle="--", label="as said")
     axis.errorbar(bins["said"], bins["came"], reach, color=BLUE, fmt="o", capsize=3, label="as it came")
     axis.set(xlabel="probability of a rise that was said, %", ylabel="rises that came, % of days")
-    axis.legend(frameon=False, loc="upper left")
+    axis.legend(frameon=False, loc="best")
     axis.set_title(title or f"On average {off:.1f} points between what was said and what came", loc="left")
     return fig
 

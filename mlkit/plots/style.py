@@ -100,14 +100,27 @@ class Plot(Figure):
                 broken = True
         return broken
 
+    def _cut_off(self) -> list[str]:
+        """Titles and labels that leave the figure, as it was drawn."""
+        named = [text for axis in self.axes for text in (axis.title, axis._left_title, axis._right_title,
+                                                         axis.xaxis.label, axis.yaxis.label)]
+        texts = [text for text in [*named, *self.texts] if text.get_visible() and text.get_text()]
+        return [f"cut off: {text.get_text()!r}" for text in texts
+                if not _within(text.get_window_extent(), self.bbox.padded(1.0))]
+
     def _repr_mimebundle_(self, include=None, exclude=None):
-        for fault in faults(self):
+        picture = self.png()
+        for fault in [*faults(self), *self._cut_off()]:
             warnings.warn_explicit(f"hard to read: {fault}", UserWarning, "mlkit.plots", 0)
         titles = [self.get_suptitle(), *(axis.get_title(loc="left").replace("\n", " ") for axis in self.axes)]
-        data = {"image/png": self.png(), "text/plain": "Plot: " + "; ".join(title for title in titles if title)}
+        data = {"image/png": picture, "text/plain": "Plot: " + "; ".join(title for title in titles if title)}
         if UNATTENDED not in os.environ:
             data["text/html"] = self.html()
         return data, {"image/png": {"alt": self.alt, "digest": self.digest()}}
+
+
+def _within(box: Bbox, other: Bbox) -> bool:
+    return other.x0 <= box.x0 and other.y0 <= box.y0 and box.x1 <= other.x1 and box.y1 <= other.y1
 
 
 def _quoted(text: str) -> str:

@@ -100,7 +100,7 @@ def _net_against_cost(axis, found, cost_bps: float, net: float) -> None:
 
 def threshold_explorer(bars: pd.DataFrame, strategy: MLStrategy, execution=None, *, edge: float,
                        on: Plot | None = None) -> Plot:
-    """Equity of a model that buys above 1/2 + edge and sells below 1/2 - edge, and what its neighbours made.
+    """Equity of a model that buys above 1/2 + edge and sells below 1/2 - edge, and what all distances made.
 
     strategy : gives the scores; its own thresholds do not count; execution : default costs unless given
     """
